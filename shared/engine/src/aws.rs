@@ -1,0 +1,176 @@
+//! How Quell reaches AWS: one connection pool, explicit time limits, and a note of every call made.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::FinalizerInterceptorContextRef},
+        orchestrator::Metadata,
+        result::SdkError,
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata};
+use serde::{Deserialize, Serialize};
+
+use crate::CallError;
+
+/// Clients of one account and region. All share one HTTP connection pool.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    sdk: SdkConfig,
+    account: String,
+    calls: CallLog,
+}
+
+impl Clients {
+    /// From the environment, as Lambda (or a person's shell) sets it.
+    pub async fn load(account: impl Into<String>, region: impl Into<String>) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .timeout_config(timeouts)
+            .region(Region::new(region.into()))
+            .load()
+            .await;
+        Self::new(sdk, account)
+    }
+
+    pub fn new(sdk: SdkConfig, account: impl Into<String>) -> Self {
+        Self { sdk, account: account.into(), calls: CallLog::default() }
+    }
+
+    /// The same account in another region, over the same connections.
+    pub fn in_region(&self, region: &str) -> Self {
+        let sdk = self.sdk.to_builder().region(Region::new(region.to_owned())).build();
+        Self { sdk, account: self.account.clone(), calls: self.calls.clone() }
+    }
+
+    /// What a service's client is made of. Add [`calls`](Self::calls) as its interceptor.
+    pub fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    pub fn region(&self) -> &str {
+        self.sdk.region().map_or("", |region| region.as_ref())
+    }
+
+    pub fn calls(&self) -> CallLog {
+        self.calls.clone()
+    }
+
+    /// Whether the endpoint is an emulator on this machine, where host names cannot carry a bucket or an account.
+    pub fn is_emulated(&self) -> bool {
+        self.sdk.endpoint_url().is_some_and(|url| {
+            let host = url.split("://").last().unwrap_or(url);
+            let host = host.split(['/', '?']).next().unwrap_or(host);
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            host == "localhost" || host == "host.docker.internal" || host.parse::<IpAddr>().is_ok()
+        })
+    }
+}
+
+/// Time for one attempt of a call.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a call with its retries.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A note of every call that was answered: what Quell did, and by which request ids its own events are recognised.
+#[derive(Clone, Debug, Default)]
+pub struct CallLog(Arc<Mutex<Vec<Call>>>);
+
+/// One call as it was made.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Call {
+    /// The service as the SDK names it, such as `S3`.
+    pub service: String,
+    /// The operation, such as `PutBucketAcl`.
+    pub operation: String,
+    /// AWS's id of the request, which CloudTrail repeats as `requestID`.
+    pub request_id: Option<String>,
+    pub ok: bool,
+}
+
+impl CallLog {
+    /// The calls since the last time, in the order of their answers.
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Intercept for CallLog {
+    fn name(&self) -> &'static str {
+        "CallLog"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(response) = context.response() else { return Ok(()) };
+        let header = |name| response.headers().get(name).map(str::to_owned);
+        let (service, operation) = cfg
+            .load::<Metadata>()
+            .map(|meta| (meta.service().to_owned(), meta.name().to_owned()))
+            .unwrap_or_default();
+        let call = Call {
+            service,
+            operation,
+            request_id: header("x-amzn-requestid").or_else(|| header("x-amz-request-id")),
+            ok: context.output_or_error().is_some_and(|result| result.is_ok()),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        Ok(())
+    }
+}
+
+/// Names the IAM action of a call whose failure is passed on.
+pub trait During<T> {
+    fn during(self, action: &'static str) -> Result<T, CallError>;
+}
+
+impl<T, E, R> During<T> for Result<T, SdkError<E, R>>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug,
+{
+    fn during(self, action: &'static str) -> Result<T, CallError> {
+        self.map_err(|error| CallError::from_sdk(action, error))
+    }
+}
+
+/// "There is none" as a value: an error with one of these codes becomes `None`.
+pub trait OrMissing<T> {
+    fn or_missing(self, codes: &[&str]) -> Result<Option<T>, CallError>;
+}
+
+impl<T> OrMissing<T> for Result<T, CallError> {
+    fn or_missing(self, codes: &[&str]) -> Result<Option<T>, CallError> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if codes.iter().any(|code| error.is(code)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a remediation must be able to do.
+
+use std::fmt::{Debug, Display};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{CallError, Clients, Signal};
+
+/// One rule about one kind of resource, with its remediation.
+///
+/// Effects are few and named: only [`assess`](Control::assess) reads and only [`apply`](Control::apply) writes.
+/// [`plan`](Control::plan) and [`revert`](Control::revert) are pure. Verification and undo are made of these by the
+/// engine, so that no control can disagree with the rest.
+#[allow(async_fn_in_trait)] // Chosen statically and run on one thread: no caller needs `Send`.
+pub trait Control: Sized + 'static {
+    const META: Meta;
+
+    /// The resource, parsed into a typed value. `Display` is its name as people know it (bucket name, instance id).
+    type Target: Clone + Debug + Display + PartialEq + Serialize + DeserializeOwned;
+
+    /// What `assess` saw. Holds everything that undo restores, and nothing that changes by itself.
+    type State: Clone + Debug + PartialEq + Serialize + DeserializeOwned;
+
+    /// One write call.
+    type Change: Clone + Debug + PartialEq + Serialize + DeserializeOwned;
+
+    fn connect(aws: &Clients) -> Self;
+
+    /// The resources that this control should look at because of the signal. None: the signal is not for this
+    /// control. Only names are taken from the signal; every fact is read from the API by `assess`.
+    fn targets(signal: &Signal) -> Result<Vec<Self::Target>, TargetError>;
+
+    /// Reads the live resource. `None`: there is no such resource.
+    async fn assess(&self, target: &Self::Target) -> Result<Option<Self::State>, CallError>;
+
+    /// What is to be changed, in order. Empty: compliant.
+    fn plan(state: &Self::State) -> Plan<Self::Change>;
+
+    /// Makes one change. Called again after a crash or a lost response, so it must be of one of the kinds of
+    /// [`Effect`]. Returns the id of what it made, if later changes or undo need it.
+    async fn apply(
+        &self,
+        target: &Self::Target,
+        change: &Self::Change,
+        progress: &Progress<'_>,
+    ) -> Result<Option<String>, CallError>;
+
+    /// What brings `before` back when the resource is as in `after`. Empty: irreversible.
+    fn revert(before: &Self::State, after: &Self::State) -> Plan<Self::Change>;
+
+    /// A change as people see it, before it is made.
+    fn describe(state: &Self::State, change: &Self::Change) -> Description;
+
+    /// The resource as a person finds it in the console, built from constants and the target.
+    fn console(target: &Self::Target, region: &str) -> String;
+
+    /// The ARN of the resource, where it has one.
+    fn arn(target: &Self::Target, account: &str, region: &str) -> String;
+
+    /// What is worth saying about the state beside the plan: facts that a person wants before deciding.
+    fn notes(_state: &Self::State) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether two states are the same to a person. Ids that AWS gives anew on every write do not count.
+    fn same(one: &Self::State, other: &Self::State) -> bool {
+        one == other
+    }
+
+    /// The order in which a stored plan is taken up again after a crash, as indices into it.
+    fn resume(changes: &[Self::Change]) -> Vec<usize> {
+        (0..changes.len()).collect()
+    }
+}
+
+/// The facts about a control, from which runbooks, tables, permissions and tests are made.
+#[derive(Debug)]
+pub struct Meta {
+    /// Kebab-case; the file has the same name (with its folder in front).
+    pub id: &'static str,
+    /// What is true after the fix. No full stop.
+    pub title: &'static str,
+    /// What was wrong and why it matters, in one sentence, for messages.
+    pub risk: &'static str,
+    pub severity: Severity,
+    pub safety: Safety,
+    /// Requirements of frameworks that this control satisfies, as `framework/id`.
+    pub satisfies: &'static [&'static str],
+    /// The function that serves it.
+    pub function: &'static str,
+    /// EventBridge patterns (JSON) of the events that it wants; the rules of the template hold the same ones.
+    pub patterns: &'static [&'static str],
+    /// IAM actions that `assess` needs.
+    pub reads: &'static [&'static str],
+    /// IAM actions that `apply` needs.
+    pub writes: &'static [&'static str],
+    /// Seconds for which "not found" may only mean "not visible yet".
+    pub visible_within: u64,
+    /// `file!()`
+    pub source: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// How far a fix may go by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Safety {
+    /// Fixed at once in enforce mode.
+    Safe,
+    /// Fixed only if the control is enforced by name, or a person approves.
+    NeedsApproval,
+    /// Never fixed by Quell.
+    ReportOnly,
+}
+
+/// An ordered list of changes. Empty: nothing is to be done.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Plan<C> {
+    pub changes: Vec<C>,
+}
+
+impl<C> Plan<C> {
+    pub fn nothing() -> Self {
+        Self { changes: Vec::new() }
+    }
+
+    pub fn one(change: C) -> Self {
+        Self { changes: vec![change] }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+impl<C> FromIterator<C> for Plan<C> {
+    fn from_iter<I: IntoIterator<Item = C>>(changes: I) -> Self {
+        Self { changes: changes.into_iter().collect() }
+    }
+}
+
+/// Why a change may be made twice without harm.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Idempotent by nature.
+    Set,
+    /// The API takes a client token.
+    Token,
+    /// AWS refuses the second; what is there is adopted only after comparing.
+    Unique,
+    /// Searched for or read again right before.
+    Guarded,
+}
+
+/// A change as people see it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Description {
+    /// The call, as IAM names the action.
+    pub action: String,
+    pub effect: Effect,
+    /// Lines that go. May hold text from the resource: escaped only when rendered.
+    pub minus: Vec<String>,
+    /// Lines that come.
+    pub plus: Vec<String>,
+}
+
+/// What the ledger knows of the record while its changes are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The record's id: lower-case hexadecimal, the same in every attempt.
+    pub record: &'a str,
+    /// Ids of what earlier changes of this record made, by index into its plan; when undoing, those of the record
+    /// that is undone.
+    pub made: &'a [Option<String>],
+}
+
+/// The signal is for this control, but names no resource that can be one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{field}` does not name a resource of {control}: {reason}")]
+pub struct TargetError {
+    pub control: &'static str,
+    pub field: &'static str,
+    pub reason: String,
+}

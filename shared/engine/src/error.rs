@@ -1,0 +1,106 @@
+//! What can go wrong with a call to AWS.
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+
+/// A call that did not do what it should, with what to do about it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{action}: {kind}{}{message}", if message.is_empty() { "" } else { ": " })]
+pub struct CallError {
+    /// The IAM action of the call.
+    pub action: &'static str,
+    pub kind: CallErrorKind,
+    /// AWS's code, such as `AccessDenied`.
+    pub code: Option<String>,
+    /// AWS's words. Untrusted text.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallErrorKind {
+    /// The role, a service control policy or a resource policy does not allow it. Terminal until someone changes that.
+    Denied,
+    /// AWS answered that the request is wrong for this resource. Terminal.
+    Refused,
+    /// The resource is not in a state in which the call works, or not visible yet. Worth another try.
+    NotReady,
+    /// Too many calls, or a failure on AWS's side. Worth another try.
+    Unavailable,
+    /// No answer in time: it may or may not have been applied. Worth another try, after looking.
+    NoAnswer,
+}
+
+impl std::fmt::Display for CallErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "denied; allow it in the function's role, or look for a service control policy that denies it",
+            Self::Refused => "refused by AWS",
+            Self::NotReady => "the resource is not ready; it is tried again",
+            Self::Unavailable => "throttled or unavailable; it is tried again",
+            Self::NoAnswer => "no answer; it is tried again",
+        })
+    }
+}
+
+impl CallError {
+    pub fn new(action: &'static str, kind: CallErrorKind, message: impl Into<String>) -> Self {
+        Self { action, kind, code: None, message: message.into() }
+    }
+
+    /// Whether AWS's code is this one.
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    /// Whether trying again may help without a person's doing.
+    pub fn is_worth_retrying(&self) -> bool {
+        matches!(
+            self.kind,
+            CallErrorKind::NotReady | CallErrorKind::Unavailable | CallErrorKind::NoAnswer
+        )
+    }
+
+    pub(crate) fn from_sdk<E, R>(action: &'static str, error: SdkError<E, R>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        R: std::fmt::Debug,
+    {
+        match error {
+            SdkError::ServiceError(ref service) => {
+                let meta = service.err();
+                let code = meta.code().map(str::to_owned);
+                let message = match (meta.code(), meta.message()) {
+                    (Some(code), Some(message)) => format!("{code}: {message}"),
+                    (Some(code), None) => code.to_owned(),
+                    (None, message) => message.unwrap_or("no error code").to_owned(),
+                };
+                Self { action, kind: kind_of(meta.code().unwrap_or_default()), code, message }
+            }
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+                Self::new(action, CallErrorKind::NoAnswer, DisplayErrorContext(&error).to_string())
+            }
+            _ => Self::new(action, CallErrorKind::Refused, DisplayErrorContext(&error).to_string()),
+        }
+    }
+}
+
+/// Sorted by the codes that S3, EC2, IAM, DynamoDB and SNS document as common errors.
+fn kind_of(code: &str) -> CallErrorKind {
+    match code {
+        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "AllAccessDisabled"
+        | "UnauthorizedOperation" | "Client.UnauthorizedOperation" | "AuthFailure" | "NotAuthorized"
+        | "OptInRequired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId"
+        | "UnrecognizedClientException" | "KMSAccessDeniedException" | "KMSAccessDenied"
+        | "SignatureDoesNotMatch" | "InvalidAccessKeyId" => CallErrorKind::Denied,
+        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "SlowDown"
+        | "RequestThrottled" | "Throttled" | "ProvisionedThroughputExceededException" | "TooManyRequestsException"
+        | "InternalError" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable" | "Unavailable"
+        | "OperationAborted" | "ConditionalRequestConflict" | "EC2ThrottledException" | "TransactionConflictException" => {
+            CallErrorKind::Unavailable
+        }
+        "IncorrectInstanceState" | "IncorrectState" | "InvalidInstanceID.NotLinkable" | "DependencyViolation" => {
+            CallErrorKind::NotReady
+        }
+        _ => CallErrorKind::Refused,
+    }
+}

@@ -1,0 +1,14 @@
+//! What happens to an event: signal → assess → decide → record → apply → verify → notify.
+//!
+//! The engine knows no service but DynamoDB (the ledger) and SNS (notification). What is right or wrong about a
+//! resource is known by the controls alone.
+
+pub mod aws;
+pub mod control;
+pub mod error;
+pub mod signal;
+
+pub use aws::{Clients, During};
+pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Severity};
+pub use error::{CallError, CallErrorKind};
+pub use signal::{Actor, Signal, Trigger};

@@ -1,0 +1,115 @@
+//! What an event boils down to.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A hint that some resources are worth a look. Names only: no fact in it is ever trusted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    pub trigger: Trigger,
+    /// Twelve digits. Of the finding, where that differs from the envelope.
+    pub account: String,
+    pub region: String,
+    /// EventBridge's id of the event, for logs.
+    pub event_id: String,
+    /// The same for every delivery of the same happening: CloudTrail's `sharedEventID` or `eventID`, a finding's id
+    /// and `updatedAt`, else the event's id.
+    pub deduplication: String,
+    /// When it happened, as the event says.
+    pub time: Option<Timestamp>,
+    pub actor: Option<Actor>,
+    /// CloudTrail's `requestID`: how Quell recognises its own calls.
+    pub request_id: Option<String>,
+}
+
+/// What kind of happening, with the names that controls take resources from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// A call that succeeded and may have changed something.
+    ApiCall {
+        /// Such as `s3.amazonaws.com`.
+        service: String,
+        /// Such as `PutBucketAcl`. May end in an API date: compare with [`Trigger::is_call`].
+        name: String,
+        /// `requestParameters` or null. CloudTrail leaves the content out above 100 KB.
+        parameters: Value,
+        /// `responseElements` or null.
+        response: Value,
+        /// ARNs that CloudTrail lists beside the call.
+        resources: Vec<String>,
+    },
+    SignIn {
+        mfa: Option<bool>,
+    },
+    GuardDuty {
+        /// Such as `Backdoor:EC2/C&CActivity.B`.
+        kind: String,
+        severity: f64,
+        /// `detail.resource`.
+        resource: Value,
+    },
+    ConfigCompliance {
+        rule: String,
+        resource_type: String,
+        /// A name or an id, by type.
+        resource: String,
+    },
+    SecurityHub {
+        /// Every id by which the finding names its control: `S3.2`, `2.1.5`, …
+        controls: Vec<String>,
+        /// ASFF type, such as `AwsS3Bucket`.
+        resource_type: String,
+        /// An ARN, or a bare name.
+        resource: String,
+        /// The name of the custom action that a person chose.
+        action: Option<String>,
+    },
+    Health {
+        code: String,
+        entities: Vec<String>,
+    },
+    AccessAnalyzer {
+        resource_type: String,
+        /// An ARN.
+        resource: String,
+        public: bool,
+    },
+    InstanceState {
+        instance: String,
+        state: String,
+    },
+    Schedule {
+        rule: String,
+    },
+    /// A person asked for one control on one resource.
+    Manual {
+        control: String,
+        resource: String,
+    },
+}
+
+impl Trigger {
+    /// Whether this is the call, in any version of its API: Lambda writes `AddPermission20150331v2`.
+    pub fn is_call(&self, service: &str, name: &str) -> bool {
+        matches!(self, Self::ApiCall { service: of, name: called, .. } if of == service
+            && called.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit())))
+    }
+}
+
+/// Who did it, as far as the event says. Untrusted text: escaped only when rendered.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Actor {
+    /// Readable: `root`, `user alice`, `role deploy (session ci)`, `SSO user bob@example.com`, `service cloudformation.amazonaws.com`.
+    pub principal: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<String>,
+    /// The tool, by its user agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The AWS service that called on someone's behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoked_by: Option<String>,
+}
