@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{CallError, Clients, Signal};
+use crate::{CallError, Clients, Listen, Signal};
 
 /// One rule about one kind of resource, with its remediation.
 ///
@@ -88,8 +88,8 @@ pub struct Meta {
     pub satisfies: &'static [&'static str],
     /// The function that serves it.
     pub function: &'static str,
-    /// EventBridge patterns (JSON) of the events that it wants; the rules of the template hold the same ones.
-    pub patterns: &'static [&'static str],
+    /// The events that it wants. The rules of the template are made of these.
+    pub listens: &'static [Listen],
     /// IAM actions that `assess` needs.
     pub reads: &'static [&'static str],
     /// IAM actions that `apply` needs.

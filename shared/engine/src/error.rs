@@ -76,7 +76,9 @@ impl CallError {
                 };
                 Self { action, kind: kind_of(meta.code().unwrap_or_default()), code, message }
             }
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            SdkError::TimeoutError(_)
+            | SdkError::DispatchFailure(_)
+            | SdkError::ResponseError(_) => {
                 Self::new(action, CallErrorKind::NoAnswer, DisplayErrorContext(&error).to_string())
             }
             _ => Self::new(action, CallErrorKind::Refused, DisplayErrorContext(&error).to_string()),
@@ -87,20 +89,45 @@ impl CallError {
 /// Sorted by the codes that S3, EC2, IAM, DynamoDB and SNS document as common errors.
 fn kind_of(code: &str) -> CallErrorKind {
     match code {
-        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "AllAccessDisabled"
-        | "UnauthorizedOperation" | "Client.UnauthorizedOperation" | "AuthFailure" | "NotAuthorized"
-        | "OptInRequired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId"
-        | "UnrecognizedClientException" | "KMSAccessDeniedException" | "KMSAccessDenied"
-        | "SignatureDoesNotMatch" | "InvalidAccessKeyId" => CallErrorKind::Denied,
-        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "SlowDown"
-        | "RequestThrottled" | "Throttled" | "ProvisionedThroughputExceededException" | "TooManyRequestsException"
-        | "InternalError" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable" | "Unavailable"
-        | "OperationAborted" | "ConditionalRequestConflict" | "EC2ThrottledException" | "TransactionConflictException" => {
-            CallErrorKind::Unavailable
-        }
-        "IncorrectInstanceState" | "IncorrectState" | "InvalidInstanceID.NotLinkable" | "DependencyViolation" => {
-            CallErrorKind::NotReady
-        }
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthorizationError"
+        | "AllAccessDisabled"
+        | "UnauthorizedOperation"
+        | "Client.UnauthorizedOperation"
+        | "AuthFailure"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "KMSAccessDeniedException"
+        | "KMSAccessDenied"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId" => CallErrorKind::Denied,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "RequestThrottled"
+        | "Throttled"
+        | "ProvisionedThroughputExceededException"
+        | "TooManyRequestsException"
+        | "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "OperationAborted"
+        | "ConditionalRequestConflict"
+        | "EC2ThrottledException"
+        | "TransactionConflictException" => CallErrorKind::Unavailable,
+        "IncorrectInstanceState"
+        | "IncorrectState"
+        | "InvalidInstanceID.NotLinkable"
+        | "DependencyViolation" => CallErrorKind::NotReady,
         _ => CallErrorKind::Refused,
     }
 }

@@ -6,9 +6,11 @@
 pub mod aws;
 pub mod control;
 pub mod error;
+pub mod listen;
 pub mod signal;
 
 pub use aws::{Clients, During};
 pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Severity};
 pub use error::{CallError, CallErrorKind};
+pub use listen::Listen;
 pub use signal::{Actor, Signal, Trigger};

@@ -56,8 +56,8 @@ pub enum Trigger {
         resource: String,
     },
     SecurityHub {
-        /// Every id by which the finding names its control: `S3.2`, `2.1.5`, …
-        controls: Vec<String>,
+        /// `GeneratorId`, which ends in the control's id: `security-control/S3.2`, `pci-dss/v/3.2.1/PCI.S3.1`, …
+        generator: String,
         /// ASFF type, such as `AwsS3Bucket`.
         resource_type: String,
         /// An ARN, or a bare name.

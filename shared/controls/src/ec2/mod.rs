@@ -1,0 +1,4 @@
+//! Controls for EC2 instances.
+
+pub mod imdsv2;
+pub mod quarantine;

@@ -1,0 +1,3 @@
+//! Controls for security groups.
+
+pub mod open_ingress;

@@ -1,0 +1,207 @@
+//! Which events a control wants, and the EventBridge rules that follow from it.
+//!
+//! Patterns name only fields that AWS itself fills: never request parameters, which an attacker shapes, and which
+//! CloudTrail leaves out above 100 KB.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::{Meta, Signal, Trigger};
+
+/// One kind of event that a control wants.
+#[derive(Debug)]
+pub enum Listen {
+    /// Successful API calls that CloudTrail records.
+    ApiCall {
+        /// EventBridge's source, such as `aws.s3`.
+        source: &'static str,
+        /// CloudTrail's event source, such as `s3.amazonaws.com`. The two differ for some services.
+        service: &'static str,
+        calls: &'static [&'static str],
+    },
+    /// GuardDuty findings of these types, at least this severe. A type that ends in `*` is a prefix.
+    GuardDuty { types: &'static [&'static str], min_severity: f64 },
+    /// Failed findings of Security Hub, by the end of their `GeneratorId`: `/S3.2`.
+    SecurityHub { generators: &'static [&'static str], resource_type: &'static str },
+    /// Resources that became non-compliant under a Config rule whose name contains one of these.
+    Config { rules: &'static [&'static str], resource_type: &'static str },
+    /// Active findings of Access Analyzer about public access.
+    AccessAnalyzer { resource_type: &'static str },
+    /// Instances that reach one of these states.
+    InstanceState { states: &'static [&'static str] },
+}
+
+impl Meta {
+    /// Whether the signal is one that this control asked for. A person may always ask by name.
+    pub fn hears(&self, signal: &Signal) -> bool {
+        if let Trigger::Manual { control, .. } = &signal.trigger {
+            return control == self.id;
+        }
+        self.listens.iter().any(|listen| listen.hears(&signal.trigger))
+    }
+}
+
+impl Listen {
+    fn hears(&self, trigger: &Trigger) -> bool {
+        match (self, trigger) {
+            (Self::ApiCall { service, calls, .. }, Trigger::ApiCall { .. }) => {
+                calls.iter().any(|call| trigger.is_call(service, call))
+            }
+            (
+                Self::GuardDuty { types, min_severity },
+                Trigger::GuardDuty { kind, severity, .. },
+            ) => {
+                severity >= min_severity
+                    && types.iter().any(|wanted| match wanted.strip_suffix('*') {
+                        Some(prefix) => kind.starts_with(prefix),
+                        None => kind == wanted,
+                    })
+            }
+            (
+                Self::SecurityHub { generators, resource_type },
+                Trigger::SecurityHub { generator, resource_type: of, .. },
+            ) => of == resource_type && generators.iter().any(|end| generator.ends_with(end)),
+            (
+                Self::Config { rules, resource_type },
+                Trigger::ConfigCompliance { rule, resource_type: of, .. },
+            ) => of == resource_type && rules.iter().any(|part| rule.contains(part)),
+            (
+                Self::AccessAnalyzer { resource_type },
+                Trigger::AccessAnalyzer { resource_type: of, public, .. },
+            ) => of == resource_type && *public,
+            (Self::InstanceState { states }, Trigger::InstanceState { state, .. }) => {
+                states.contains(&state.as_str())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The rules that a function with these controls needs: a name and a pattern each. No event matches two of them.
+pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
+    let mut calls: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut types: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut generators: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut config: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut analyzed: BTreeSet<&str> = BTreeSet::new();
+    let mut states: BTreeSet<&str> = BTreeSet::new();
+    for listen in controls.iter().flat_map(|control| control.listens) {
+        match listen {
+            Listen::ApiCall { source, service, calls: wanted } => {
+                calls.entry((source, service)).or_default().extend(*wanted);
+            }
+            Listen::GuardDuty { types: wanted, min_severity } => {
+                types.entry(min_severity.to_string()).or_default().extend(*wanted);
+            }
+            Listen::SecurityHub { generators: wanted, resource_type } => {
+                generators.entry(resource_type).or_default().extend(*wanted);
+            }
+            Listen::Config { rules, resource_type } => {
+                config.entry(resource_type).or_default().extend(*rules);
+            }
+            Listen::AccessAnalyzer { resource_type } => {
+                analyzed.insert(resource_type);
+            }
+            Listen::InstanceState { states: wanted } => states.extend(*wanted),
+        }
+    }
+
+    let mut rules = Vec::new();
+    for ((source, service), calls) in calls {
+        rules.push((
+            format!("{}Calls", camel(source)),
+            json!({
+                "source": [source],
+                "detail-type": ["AWS API Call via CloudTrail"],
+                "detail": {
+                    "eventSource": [service],
+                    "eventName": calls,
+                    "errorCode": [{"exists": false}],
+                },
+            }),
+        ));
+    }
+    for (severity, types) in types {
+        let types: Vec<Value> = types
+            .into_iter()
+            .map(|kind| match kind.strip_suffix('*') {
+                Some(prefix) => json!({"prefix": prefix}),
+                None => json!(kind),
+            })
+            .collect();
+        let severity: f64 = severity.parse().unwrap_or_default();
+        rules.push((
+            "GuardDutyFindings".to_owned(),
+            json!({
+                "source": ["aws.guardduty"],
+                "detail-type": ["GuardDuty Finding"],
+                "detail": {"type": types, "severity": [{"numeric": [">=", severity]}]},
+            }),
+        ));
+    }
+    for (resource_type, ends) in generators {
+        let ends: Vec<Value> = ends.into_iter().map(|end| json!({"suffix": end})).collect();
+        rules.push((
+            "SecurityHubFindings".to_owned(),
+            json!({
+                "source": ["aws.securityhub"],
+                "detail-type": [
+                    "Security Hub Findings - Imported",
+                    "Security Hub Findings - Custom Action",
+                ],
+                "detail": {"findings": {
+                    "GeneratorId": ends,
+                    "Compliance": {"Status": ["FAILED", "WARNING"]},
+                    "Workflow": {"Status": ["NEW", "NOTIFIED"]},
+                    "RecordState": ["ACTIVE"],
+                    "Resources": {"Type": [resource_type]},
+                }},
+            }),
+        ));
+    }
+    for (resource_type, parts) in config {
+        let names: Vec<Value> =
+            parts.into_iter().map(|part| json!({"wildcard": format!("*{part}*")})).collect();
+        rules.push((
+            "ConfigCompliance".to_owned(),
+            json!({
+                "source": ["aws.config"],
+                "detail-type": ["Config Rules Compliance Change"],
+                "detail": {
+                    "configRuleName": names,
+                    "resourceType": [resource_type],
+                    "newEvaluationResult": {"complianceType": ["NON_COMPLIANT"]},
+                },
+            }),
+        ));
+    }
+    if !analyzed.is_empty() {
+        rules.push((
+            "AccessAnalyzerFindings".to_owned(),
+            json!({
+                "source": ["aws.access-analyzer"],
+                "detail-type": ["Access Analyzer Finding"],
+                "detail": {"resourceType": analyzed, "status": ["ACTIVE"], "isPublic": [true]},
+            }),
+        ));
+    }
+    if !states.is_empty() {
+        rules.push((
+            "InstanceStates".to_owned(),
+            json!({
+                "source": ["aws.ec2"],
+                "detail-type": ["EC2 Instance State-change Notification"],
+                "detail": {"state": states},
+            }),
+        ));
+    }
+    rules
+}
+
+/// `aws.s3` → `S3`, `aws.ec2` → `Ec2`.
+fn camel(source: &str) -> String {
+    let name = source.strip_prefix("aws.").unwrap_or(source);
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
