@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Limits, Message, clock, severity, verdict};
 use crate::text;
 
-/// Slack shows at most 3,000 characters of text in one block.
+// The page gives no lengths. Slack takes at most 3,000 characters of text in one block; the others are ours.
 const DESCRIPTION: usize = 2900;
 const TITLE: usize = 200;
 const SUMMARY: usize = 200;
@@ -77,7 +77,13 @@ pub fn notification(message: &Message) -> Notification {
     Notification {
         version: "1.0".to_owned(),
         source: "custom".to_owned(),
-        id: format!("{}-{}", id(&message.event.id), message.outcome),
+        // One event may be about several resources, and several controls may hear it; a record is of one.
+        id: match &message.record {
+            Some(record) => format!("{}-{}", id(record), message.outcome),
+            None => {
+                format!("{}-{}-{}", id(&message.event.id), id(&message.control.id), message.outcome)
+            }
+        },
         content: Content {
             text_type: "client-markdown".to_owned(),
             title: fitted(TITLE, title),
@@ -186,11 +192,8 @@ fn next_steps(message: &Message) -> Vec<String> {
         .undo
         .as_deref()
         .map(|undo| fitted(STEP, |cap| format!("To undo: {}", text::markdown_up_to(undo, cap))));
-    let advice = message.advice(|_| String::new()).map(|_| {
-        fitted(STEP, |cap| {
-            message.advice(|text| text::markdown_up_to(text, cap)).unwrap_or_default()
-        })
-    });
+    let advised = |cap| message.advice(|text| text::markdown_up_to(text, cap));
+    let advice = advised(0).map(|_| fitted(STEP, |cap| advised(cap).unwrap_or_default()));
     let runbook = message.runbook().map(|path| format!("Runbook: `{path}`"));
     [undo, advice, runbook].into_iter().flatten().collect()
 }

@@ -115,7 +115,7 @@ pub fn body(message: &Message) -> String {
         mail.field("Undo", &text::mail(undo));
     }
     if let Some(advice) = message.advice(text::mail) {
-        mail.field("To do", &advice);
+        mail.field("Next", &advice);
     }
 
     mail.gap();
@@ -189,10 +189,11 @@ mod tests {
     fn says_how_to_turn_it_on() {
         let mut message = samples::message(Outcome::Observed);
         assert!(
-            body(&message).contains("add s3-public-acl=enforce to the stack's parameter Modes")
+            body(&message)
+                .contains("add s3-public-acl=enforce to the stack's parameter Modes, and")
         );
         message.control.safety = crate::Safety::NeedsApproval;
-        assert!(body(&message).contains("a wildcard does not"));
+        assert!(body(&message).contains("a wildcard does not do"));
         message.control.safety = crate::Safety::ReportOnly;
         assert!(body(&message).contains("Quell never fixes this by itself"));
     }
@@ -204,7 +205,14 @@ mod tests {
         message.resource.name = format!("customer-{}-logs", "x".repeat(60));
         let long = subject(&message);
         assert_eq!(long.len(), SUBJECT);
-        assert!(long.contains("customer-x") && long.ends_with("x-logs"), "{long}");
+        assert!(
+            long.contains("customer-x") && long.contains("x-logs (123456789012 eu-west-1)"),
+            "{long}"
+        );
+        message.region = "ap-southeast-7-local".to_owned();
+        let longer = subject(&message);
+        assert_eq!(longer.len(), SUBJECT);
+        assert!(longer.contains("customer-x") && longer.ends_with("x-logs"), "{longer}");
     }
 
     #[test]

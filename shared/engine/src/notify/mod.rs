@@ -62,6 +62,8 @@ pub struct Control {
     pub risk: String,
     pub severity: Severity,
     pub safety: Safety,
+    /// The function that serves it.
+    pub function: String,
     /// The runbook's path in the repository.
     pub runbook: String,
 }
@@ -74,6 +76,7 @@ impl From<&Meta> for Control {
             risk: meta.risk.to_owned(),
             severity: meta.severity,
             safety: meta.safety,
+            function: meta.function.to_owned(),
             runbook: format!("{RUNBOOKS}{}.md", meta.id),
         }
     }
@@ -159,6 +162,7 @@ impl Message {
                 risk: field(&self.control.risk),
                 severity: self.control.severity,
                 safety: self.control.safety,
+                function: field(&self.control.function),
                 runbook: field(&self.control.runbook),
             },
             outcome: self.outcome,
@@ -230,6 +234,7 @@ impl Message {
             Outcome::Undone => "What Quell put back",
             Outcome::Partial => "What Quell did, and did not do",
             Outcome::Failed => "What Quell tried",
+            Outcome::Refused => "What Quell would have done",
             _ => "What Quell would do",
         }
     }
@@ -277,32 +282,30 @@ impl Message {
 
     /// How to have this fixed by Quell, or what else to do. Names are quoted as the renderer quotes them.
     fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
-        let setting = || quote(&format!("{}=enforce", self.control.id));
-        match self.outcome {
+        let advice = match self.outcome {
             Outcome::Observed if self.control.safety == Safety::ReportOnly => {
-                Some("Quell never fixes this by itself. Follow the runbook.".to_owned())
+                "Quell never fixes this by itself. Follow the runbook."
             }
-            Outcome::Observed if self.changes.is_empty() && self.left_out == 0 => None,
+            Outcome::Observed if self.changes.is_empty() && self.left_out == 0 => return None,
             Outcome::Observed => {
-                let wildcard = if self.control.safety == Safety::NeedsApproval {
-                    " Only the name does it, a wildcard does not."
-                } else {
-                    ""
+                let wildcard = match self.control.safety {
+                    Safety::NeedsApproval => " (the name itself: a wildcard does not do)",
+                    _ => "",
                 };
-                Some(format!(
-                    "To let Quell fix this, add {} to the stack's parameter Modes, and set the function's Ceiling parameter to act.{wildcard}",
-                    setting()
-                ))
+                return Some(format!(
+                    "To let Quell fix this, add {} to the stack's parameter Modes{wildcard}, and set the ceiling of function {} to act.",
+                    quote(&format!("{}=enforce", self.control.id)),
+                    quote(&self.control.function),
+                ));
             }
-            Outcome::Partial | Outcome::Failed => {
-                Some("Put the rest right by hand now: the runbook says how.".to_owned())
+            Outcome::Partial => "Put the rest right by hand now. The runbook says how.",
+            Outcome::Failed => "Put the resource right by hand now. The runbook says how.",
+            Outcome::Refused => {
+                "See to the reason above, or put the resource right by hand. The runbook says how."
             }
-            Outcome::Refused => Some(
-                "Remove the reason above, or put the resource right by hand: the runbook says how."
-                    .to_owned(),
-            ),
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(advice.to_owned())
     }
 
     /// The runbook's path, where it is one of ours.
@@ -353,6 +356,7 @@ pub(crate) mod samples {
                 risk: "The bucket's ACL lets anyone on the internet list its objects.".to_owned(),
                 severity: Severity::High,
                 safety: Safety::Safe,
+                function: "s3-exposure".to_owned(),
                 runbook: format!("{RUNBOOKS}s3-public-acl.md"),
             },
             outcome,
@@ -445,6 +449,7 @@ pub(crate) mod samples {
         message.control.id = text();
         message.control.title = text();
         message.control.risk = text();
+        message.control.function = text();
         message.control.runbook = text();
         message.mode = text();
         message.resource = Resource { name: text(), arn: text(), console: text() };
