@@ -1,6 +1,7 @@
 //! Controls for S3 buckets, and what they share.
 
 pub mod block_public_access;
+pub mod policy;
 pub mod public_acl;
 pub mod public_policy;
 
