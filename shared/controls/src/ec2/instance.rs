@@ -65,10 +65,7 @@ mod tests {
         let long = Some("i-0a1b2c3d4e5f60718".to_owned());
         assert_eq!(parse("i-0a1b2c3d4e5f60718"), long);
         assert_eq!(parse(" i-0a1b2c3d4e5f60718\n"), long);
-        assert_eq!(
-            parse("arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d4e5f60718"),
-            long
-        );
+        assert_eq!(parse("arn:aws:ec2:eu-west-1:123456789012:instance/i-0a1b2c3d4e5f60718"), long);
         assert_eq!(parse("i-0a1b2c3d"), Some("i-0a1b2c3d".to_owned()));
         for wrong in [
             "",
