@@ -97,17 +97,15 @@ mod tests {
         }
 
         #[test]
-        fn what_holds_the_world_is_the_world(address: u32, prefix in 0u8..=32, wider in 0u8..=32) {
+        fn what_holds_the_world_is_the_world(address: u32, prefix in 0u8..=32, less in 0u8..=32) {
             let range = |prefix| Cidr { address: IpAddr::V4(address.into()), prefix };
-            prop_assume!(wider <= prefix && range(prefix).is_world());
-            prop_assert!(range(wider).is_world());
+            prop_assert!(range(prefix.saturating_sub(less)).is_world() || !range(prefix).is_world());
         }
 
         #[test]
-        fn what_holds_the_world_is_the_world_in_ipv6(address: u128, prefix in 0u8..=128, wider in 0u8..=128) {
+        fn what_holds_the_world_is_the_world_in_ipv6(address: u128, prefix in 0u8..=20, less in 0u8..=20) {
             let range = |prefix| Cidr { address: IpAddr::V6(address.into()), prefix };
-            prop_assume!(wider <= prefix && range(prefix).is_world());
-            prop_assert!(range(wider).is_world());
+            prop_assert!(range(prefix.saturating_sub(less)).is_world() || !range(prefix).is_world());
         }
     }
 }

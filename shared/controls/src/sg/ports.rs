@@ -149,10 +149,10 @@ mod tests {
         }
 
         #[test]
-        fn a_wider_range_touches_what_a_narrower_does(from in 0..=65535, to in 0..=65535, more in 0..=65535) {
-            let ports = Ports::default();
-            prop_assume!(from <= to && ports.touch(from, to));
-            prop_assert!(ports.touch(from - more, to) && ports.touch(from, to + more));
+        fn a_wider_range_touches_what_a_narrower_does(from in 0..=65535, length in 0..=1000, more in 0..=1000) {
+            let (ports, to) = (Ports::default(), from + length);
+            let is_touched_wider = ports.touch(from - more, to) && ports.touch(from, to + more);
+            prop_assert!(is_touched_wider || !ports.touch(from, to));
         }
 
         #[test]
