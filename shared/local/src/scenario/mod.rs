@@ -16,6 +16,7 @@ mod s3_block_public_access;
 mod s3_bucket;
 mod s3_public_acl;
 mod s3_public_policy;
+mod sample;
 mod sg_open_ingress;
 
 /// Emulator trouble, in words.
