@@ -154,8 +154,8 @@ mod tests {
                 "web identity oidc-subject",
             ),
             (
-                json!({"type": "IdentityCenterUser", "onBehalfOf": {"userId": "94d00cd8"}}),
-                "SSO user 94d00cd8",
+                json!({"type": "IdentityCenterUser", "onBehalfOf": {"userId": "c0ffee00"}}),
+                "SSO user c0ffee00",
             ),
             (
                 json!({"type": "Unknown", "principalId": "AIDAQUELLSAMPLE"}),
