@@ -73,8 +73,9 @@ pub trait Control: Sized + 'static {
         None
     }
 
-    /// The order in which a stored plan is taken up again after a crash, as indices into it.
-    fn resume(changes: &[Self::Change]) -> Vec<usize> {
+    /// The order in which a stored plan is taken up again after a crash, as indices into it. `made` holds the ids
+    /// that the record knows already, by the same indices.
+    fn resume(changes: &[Self::Change], _made: &[Option<String>]) -> Vec<usize> {
         (0..changes.len()).collect()
     }
 }
