@@ -3,7 +3,10 @@
 Every response that these patches make is ours: no independent emulator proves it.
 """
 
-from moto.ec2.exceptions import DependencyViolationError
+from moto.ec2.exceptions import (
+    DependencyViolationError,
+    InvalidSecurityGroupNotFoundError,
+)
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
@@ -11,6 +14,7 @@ from moto.ec2.models.instances import Instance
 
 def apply():
     groups_belong_to_interfaces()
+    interfaces_take_only_groups_that_exist()
     groups_in_use_are_not_deleted()
 
 
@@ -38,6 +42,22 @@ def groups_belong_to_interfaces():
 
     Instance.security_groups = property(read, write)
     NetworkInterface.group_set = property(lambda interface: list(interface._group_set))
+
+
+def interfaces_take_only_groups_that_exist():
+    """moto puts None in place of a group that is not there, and fails with 500 at the next look.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html (InvalidGroup.NotFound)
+    """
+    modify = EC2Backend.modify_network_interface_attribute
+
+    def checked(backend, eni_id, group_ids, *args, **kwargs):
+        for group_id in group_ids or []:
+            if backend.get_security_group_from_id(group_id) is None:
+                raise InvalidSecurityGroupNotFoundError(group_id)
+        return modify(backend, eni_id, group_ids, *args, **kwargs)
+
+    EC2Backend.modify_network_interface_attribute = checked
 
 
 def groups_in_use_are_not_deleted():
