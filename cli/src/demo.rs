@@ -219,8 +219,8 @@ fn show(one: &Shown) {
     }
     terminal::line("  changes");
     records::diff(&one.changes);
-    let calls: Vec<_> = one.calls.iter().map(|call| call.operation.as_str()).collect();
-    say("calls", &calls.join(", "));
+    say("reads", &counted(one.calls.iter().filter(|call| !call.is_write())));
+    say("writes", &counted(one.calls.iter().filter(|call| call.is_write())));
     say("message", one.message.as_deref().unwrap_or("none"));
     if let Some(record) = &one.record {
         say("undo", &format!("quell undo {record}"));
@@ -233,6 +233,22 @@ fn show(one: &Shown) {
         None => {}
     }
     terminal::line("");
+}
+
+/// Each operation once, in the order of the first, with how often it was called.
+fn counted<'c>(calls: impl Iterator<Item = &'c Call>) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for call in calls {
+        match counts.iter_mut().find(|(operation, _)| *operation == call.operation) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&call.operation, 1)),
+        }
+    }
+    let counted = counts.iter().map(|(operation, count)| match count {
+        1 => (*operation).to_owned(),
+        _ => format!("{operation} x{count}"),
+    });
+    counted.collect::<Vec<_>>().join(", ")
 }
 
 /// Says how to reach the embedded AWS, and waits for Ctrl-C.
