@@ -3,3 +3,6 @@
 pub mod ec2;
 pub mod s3;
 pub mod sg;
+
+mod partition;
+mod shape;

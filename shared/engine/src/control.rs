@@ -67,8 +67,15 @@ pub trait Control: Sized + 'static {
         one == other
     }
 
-    /// The order in which a stored plan is taken up again after a crash, as indices into it.
-    fn resume(changes: &[Self::Change]) -> Vec<usize> {
+    /// The record, if any, that spares this resource as long as it is open and recent in the ledger: the resource may
+    /// be part of a remediation that is under way. Only a hint: the name it is taken from can be anyone's.
+    fn spared_by(_state: &Self::State) -> Option<String> {
+        None
+    }
+
+    /// The order in which a stored plan is taken up again after a crash, as indices into it. `made` holds the ids
+    /// that the record knows already, by the same indices.
+    fn resume(changes: &[Self::Change], _made: &[Option<String>]) -> Vec<usize> {
         (0..changes.len()).collect()
     }
 }

@@ -28,6 +28,8 @@ pub enum CallErrorKind {
     Unavailable,
     /// No answer in time: it may or may not have been applied. Worth another try, after looking.
     NoAnswer,
+    /// No call was made, because a setting of the function cannot be used. Terminal until someone corrects it.
+    Misconfigured,
 }
 
 impl std::fmt::Display for CallErrorKind {
@@ -38,6 +40,7 @@ impl std::fmt::Display for CallErrorKind {
             Self::NotReady => "the resource is not ready; it is tried again",
             Self::Unavailable => "throttled or unavailable; it is tried again",
             Self::NoAnswer => "no answer; it is tried again",
+            Self::Misconfigured => "cannot be used as it is set; correct the function's settings",
         })
     }
 }

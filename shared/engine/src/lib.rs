@@ -7,10 +7,15 @@ pub mod aws;
 pub mod control;
 pub mod error;
 pub mod listen;
+pub mod log;
+pub mod notify;
+pub mod outcome;
 pub mod signal;
+pub mod text;
 
 pub use aws::{Clients, During};
 pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Severity};
 pub use error::{CallError, CallErrorKind};
 pub use listen::Listen;
+pub use outcome::Outcome;
 pub use signal::{Actor, Signal, Trigger};

@@ -2,6 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// The account that the emulator gives to everyone.
@@ -18,6 +19,7 @@ pub struct Cloud {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub ec2: aws_sdk_ec2::Client,
     pub s3: aws_sdk_s3::Client,
+    pub s3control: aws_sdk_s3control::Client,
     pub sns: aws_sdk_sns::Client,
     pub sqs: aws_sdk_sqs::Client,
 }
@@ -33,22 +35,52 @@ impl Cloud {
             .http_client(http)
             .region(Region::from_static(REGION))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "emulated",
-                "emulated",
+                KEY,
+                KEY,
                 None,
                 None,
                 "quell-local",
             )))
             .build();
         let s3 = aws_sdk_s3::config::Builder::from(&sdk).force_path_style(true).build();
+        let s3control = aws_sdk_s3control::config::Builder::from(&sdk)
+            .endpoint_resolver(Plain(endpoint.to_owned()))
+            .build();
         Self {
             endpoint: endpoint.to_owned(),
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
             s3: aws_sdk_s3::Client::from_conf(s3),
+            s3control: aws_sdk_s3control::Client::from_conf(s3control),
             sns: aws_sdk_sns::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::new(&sdk),
             sdk,
         }
+    }
+
+    /// Where this AWS is, as every SDK reads it from its environment.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
+            ("AWS_REGION", REGION),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", KEY),
+            ("AWS_SECRET_ACCESS_KEY", KEY),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+}
+
+/// Anyone may do anything in the emulator.
+const KEY: &str = "emulated";
+
+/// The endpoint as it is. S3 Control puts the account before the host, and `123456789012.127.0.0.1` is nobody.
+#[derive(Debug)]
+struct Plain(String);
+
+impl ResolveEndpoint for Plain {
+    fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(Endpoint::builder().url(self.0.clone()).build()))
     }
 }

@@ -1,6 +1,12 @@
 //! AWS and Lambda on one machine, for the demo and the tests. Nothing that is deployed knows this crate.
 
 pub mod cloud;
+pub mod emulator;
+pub mod runtime_api;
 pub mod scenario;
+pub mod stack;
 
 pub use cloud::Cloud;
+pub use emulator::{Emulator, EmulatorError};
+pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError};
+pub use stack::Stack;

@@ -1,4 +1,5 @@
 //! Controls for EC2 instances.
 
 pub mod imdsv2;
+pub mod instance;
 pub mod quarantine;

@@ -1,4 +1,28 @@
 //! What an event boils down to.
+//!
+//! [`parse`] turns the text of an event into signals, or says why it is none. One file per kind of event.
+
+mod access_analyzer;
+mod actor;
+mod cloudtrail;
+mod config;
+mod error;
+mod event;
+mod fields;
+mod guardduty;
+mod health;
+mod instance_state;
+mod manual;
+mod reason;
+#[cfg(test)]
+mod samples;
+mod schedule;
+mod securityhub;
+mod sign_in;
+
+pub use error::EventError;
+pub use event::{Heard, Ignored, ParseOptions, Refused, parse, parse_for};
+pub use reason::{Reason, Refusal};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +38,7 @@ pub struct Signal {
     /// EventBridge's id of the event, for logs.
     pub event_id: String,
     /// The same for every delivery of the same happening: CloudTrail's `sharedEventID` or `eventID`, a finding's id
-    /// and `updatedAt`, else the event's id.
+    /// and `updatedAt`, else the event's id. Never empty.
     pub deduplication: String,
     /// When it happened, as the event says.
     pub time: Option<Timestamp>,

@@ -13,8 +13,10 @@ use crate::Cloud;
 mod ec2_imdsv2;
 mod ec2_quarantine;
 mod s3_block_public_access;
+mod s3_bucket;
 mod s3_public_acl;
 mod s3_public_policy;
+mod sample;
 mod sg_open_ingress;
 
 /// Emulator trouble, in words.

@@ -1,0 +1,43 @@
+//! AWS's partitions: by the region, what ARNs begin with and where the console is.
+
+/// The second part of every ARN of this region.
+pub(crate) fn of(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "aws-cn"
+    } else if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}
+
+/// The console of EC2 in this region, up to the `#` after which the page is named.
+pub(crate) fn ec2_console(region: &str) -> String {
+    let host = match of(region) {
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    format!("https://{region}.{host}/ec2/home?region={region}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_region() {
+        for (region, partition, console) in [
+            ("eu-west-1", "aws", "https://eu-west-1.console.aws.amazon.com/ec2/home"),
+            ("cn-north-1", "aws-cn", "https://cn-north-1.console.amazonaws.cn/ec2/home"),
+            (
+                "us-gov-west-1",
+                "aws-us-gov",
+                "https://us-gov-west-1.console.amazonaws-us-gov.com/ec2/home",
+            ),
+        ] {
+            assert_eq!(of(region), partition);
+            assert_eq!(ec2_console(region), format!("{console}?region={region}"));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The clients, and Block Public Access as every control here reads it.
+
+use aws_sdk_s3::types::PublicAccessBlockConfiguration;
+use aws_sdk_s3control::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut,
+    },
+    error::BoxError,
+};
+use quell_engine::{CallError, CallErrorKind, Clients, During, aws::OrMissing};
+use serde::{Deserialize, Serialize};
+
+use super::Bucket;
+
+/// S3 as seen from one account. Every call about a bucket says whose it must be.
+#[derive(Clone, Debug)]
+pub(crate) struct S3 {
+    pub(crate) api: aws_sdk_s3::Client,
+    control: aws_sdk_s3control::Client,
+    pub(crate) account: String,
+}
+
+impl S3 {
+    pub(crate) fn new(aws: &Clients) -> Self {
+        let api = aws_sdk_s3::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .force_path_style(aws.is_emulated());
+        let mut control =
+            aws_sdk_s3control::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+        if aws.is_emulated() {
+            control = control.interceptor(BareHost { account: aws.account().to_owned() });
+        }
+        Self {
+            api: aws_sdk_s3::Client::from_conf(api.build()),
+            control: aws_sdk_s3control::Client::from_conf(control.build()),
+            account: aws.account().to_owned(),
+        }
+    }
+
+    /// The bucket's own switches. `None`: never configured.
+    pub(crate) async fn switches(&self, bucket: &Bucket) -> Result<Option<Switches>, CallError> {
+        let reply = self
+            .api
+            .get_public_access_block()
+            .bucket(bucket.as_str())
+            .expected_bucket_owner(&self.account)
+            .send()
+            .await
+            .during("s3:GetBucketPublicAccessBlock")
+            .or_missing(&[NEVER_CONFIGURED])?;
+        Ok(reply.map(|reply| {
+            let found = reply.public_access_block_configuration;
+            found.as_ref().map(Switches::from).unwrap_or_default()
+        }))
+    }
+
+    /// The account's switches, which AWS answers with those of the organisation already counted in.
+    pub(crate) async fn account_switches(&self) -> Result<Switches, CallError> {
+        let reply = self
+            .control
+            .get_public_access_block()
+            .account_id(&self.account)
+            .send()
+            .await
+            .during("s3:GetAccountPublicAccessBlock")
+            .or_missing(&[NEVER_CONFIGURED])?;
+        let Some(found) = reply.and_then(|reply| reply.public_access_block_configuration) else {
+            return Ok(Switches::OFF);
+        };
+        Ok(Switches {
+            block_public_acls: found.block_public_acls.unwrap_or_default(),
+            ignore_public_acls: found.ignore_public_acls.unwrap_or_default(),
+            block_public_policy: found.block_public_policy.unwrap_or_default(),
+            restrict_public_buckets: found.restrict_public_buckets.unwrap_or_default(),
+        })
+    }
+}
+
+const NEVER_CONFIGURED: &str = "NoSuchPublicAccessBlockConfiguration";
+
+/// The four switches of Block Public Access.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Switches {
+    /// New public ACLs are refused.
+    pub block_public_acls: bool,
+    /// Public ACLs have no effect.
+    pub ignore_public_acls: bool,
+    /// New public policies are refused.
+    pub block_public_policy: bool,
+    /// A public policy reaches only the account itself and AWS services.
+    pub restrict_public_buckets: bool,
+}
+
+impl Switches {
+    pub const ON: Self = Self {
+        block_public_acls: true,
+        ignore_public_acls: true,
+        block_public_policy: true,
+        restrict_public_buckets: true,
+    };
+
+    pub const OFF: Self = Self {
+        block_public_acls: false,
+        ignore_public_acls: false,
+        block_public_policy: false,
+        restrict_public_buckets: false,
+    };
+
+    /// Each switch with the name that AWS gives it.
+    pub(crate) fn named(self) -> [(&'static str, bool); 4] {
+        [
+            ("BlockPublicAcls", self.block_public_acls),
+            ("IgnorePublicAcls", self.ignore_public_acls),
+            ("BlockPublicPolicy", self.block_public_policy),
+            ("RestrictPublicBuckets", self.restrict_public_buckets),
+        ]
+    }
+}
+
+impl From<&PublicAccessBlockConfiguration> for Switches {
+    fn from(found: &PublicAccessBlockConfiguration) -> Self {
+        Self {
+            block_public_acls: found.block_public_acls.unwrap_or_default(),
+            ignore_public_acls: found.ignore_public_acls.unwrap_or_default(),
+            block_public_policy: found.block_public_policy.unwrap_or_default(),
+            restrict_public_buckets: found.restrict_public_buckets.unwrap_or_default(),
+        }
+    }
+}
+
+/// Where a switch is on. AWS applies the stricter of the two.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Bucket,
+    Account,
+}
+
+impl Level {
+    /// Where `switch` is on, if anywhere.
+    pub(crate) fn of(
+        switch: impl Fn(Switches) -> bool,
+        bucket: Option<Switches>,
+        account: Switches,
+    ) -> Option<Self> {
+        if bucket.is_some_and(&switch) {
+            Some(Self::Bucket)
+        } else if switch(account) {
+            Some(Self::Account)
+        } else {
+            None
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bucket => "the bucket",
+            Self::Account => "the account",
+        })
+    }
+}
+
+/// Says in words that Block Public Access refuses to have something public again. AWS answers it with the same code
+/// as a missing permission, and names the switch only since 2024.
+pub(crate) fn blocked(mut error: CallError, what: &str, switch: &str) -> CallError {
+    if !error.is("AccessDenied") {
+        return error;
+    }
+    let words = std::mem::take(&mut error.message);
+    if words.contains(switch) {
+        error.kind = CallErrorKind::Refused;
+        error.message = format!(
+            "Block Public Access ({switch}) is on and does not let the {what} become public again; \
+             switch it off first if that is really wanted ({words})"
+        );
+    } else {
+        error.message = format!(
+            "the {what} would become public, which Block Public Access ({switch}) refuses where it is on \
+             for the bucket, the account or the organisation; otherwise the permission is missing ({words})"
+        );
+    }
+    error
+}
+
+/// Takes the account out of the host again: S3 Control puts it in front, and an address cannot carry it.
+#[derive(Debug)]
+struct BareHost {
+    account: String,
+}
+
+impl Intercept for BareHost {
+    fn name(&self) -> &'static str {
+        "BareHost"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let bare = request.uri().replacen(&format!("://{}.", self.account), "://", 1);
+        Ok(request.set_uri(bare)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(message: &str) -> CallError {
+        let mut error = CallError::new("s3:PutBucketAcl", CallErrorKind::Denied, message);
+        error.code = Some("AccessDenied".into());
+        error
+    }
+
+    #[test]
+    fn a_refusal_by_block_public_access_is_told_from_a_missing_permission() {
+        let named =
+            "AccessDenied: … because public ACLs are prevented by the BlockPublicAcls setting";
+        let error = blocked(denied(named), "ACL", "BlockPublicAcls");
+        assert_eq!(error.kind, CallErrorKind::Refused);
+        assert!(error.message.starts_with("Block Public Access (BlockPublicAcls) is on"));
+
+        let error = blocked(denied("AccessDenied: Access Denied"), "ACL", "BlockPublicAcls");
+        assert_eq!(error.kind, CallErrorKind::Denied);
+        assert!(error.message.contains("Block Public Access (BlockPublicAcls)"));
+    }
+
+    #[test]
+    fn other_errors_keep_their_words() {
+        let slow = CallError::new("s3:PutBucketAcl", CallErrorKind::Unavailable, "SlowDown");
+        assert_eq!(blocked(slow.clone(), "ACL", "BlockPublicAcls"), slow);
+    }
+
+    #[test]
+    fn the_bucket_is_named_before_the_account() {
+        let switch = |switches: Switches| switches.ignore_public_acls;
+        assert_eq!(Level::of(switch, Some(Switches::ON), Switches::ON), Some(Level::Bucket));
+        assert_eq!(Level::of(switch, Some(Switches::OFF), Switches::ON), Some(Level::Account));
+        assert_eq!(Level::of(switch, None, Switches::ON), Some(Level::Account));
+        assert_eq!(Level::of(switch, None, Switches::OFF), None);
+    }
+}

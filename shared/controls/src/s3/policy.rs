@@ -1,0 +1,900 @@
+//! Which statements of a bucket policy are public, and the policy without them.
+//!
+//! "Public" is what AWS publishes as its meaning:
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>.
+//! S3 takes a policy for public until it finds that it grants access only to fixed values, without wildcard and
+//! without policy variable: of the principal, or of one of the condition keys in [`Key`].
+//!
+//! The text is cut, never written anew: what stays keeps its bytes, with white space, order and escapes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    ops::Range,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
+
+/// A policy as far as it matters who is let in.
+#[derive(Debug)]
+pub struct Policy<'a> {
+    text: &'a str,
+    statements: Vec<Statement<'a>>,
+}
+
+/// The text cannot be judged, so it is not touched. Does not repeat the text.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the policy cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// A policy without its public statements.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Private {
+    /// Nothing in it was public.
+    Same,
+    /// This text is left.
+    Rest(String),
+    /// No statement is left.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Statement<'a> {
+    text: &'a str,
+    openness: Openness,
+}
+
+#[derive(Debug)]
+enum Openness {
+    Private,
+    Public,
+    /// Public only by these stretches of the policy's text, among fixed principals.
+    Partly(Vec<Range<usize>>),
+}
+
+impl<'a> Policy<'a> {
+    pub fn parse(text: &'a str) -> Result<Self, Unreadable> {
+        let mut statements = None;
+        for Member { name, value, .. } in members(text, "the policy")? {
+            match name.as_str() {
+                "Statement" => statements = Some(items(value)?),
+                "Version" | "Id" => {}
+                _ => return Err(unknown("element of a policy", &name)),
+            }
+        }
+        let statements = statements.ok_or_else(|| unreadable("it has no `Statement`"))?;
+        let statements = statements
+            .into_iter()
+            .map(|statement| Ok(Statement { text: statement, openness: judge(text, statement)? }))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { text, statements })
+    }
+
+    pub fn is_public(&self) -> bool {
+        self.statements.iter().any(|statement| !matches!(statement.openness, Openness::Private))
+    }
+
+    /// The statements, compact, one line each.
+    pub fn lines(&self) -> Vec<String> {
+        self.statements.iter().map(|statement| compact(statement.text)).collect()
+    }
+
+    /// Cuts the public statements out, and the open principals out of those that also name fixed ones.
+    pub fn without_public(&self) -> Private {
+        if !self.is_public() {
+            return Private::Same;
+        }
+        let kept: Vec<bool> = self
+            .statements
+            .iter()
+            .map(|statement| !matches!(statement.openness, Openness::Public))
+            .collect();
+        if !kept.contains(&true) {
+            return Private::Nothing;
+        }
+        let spans: Vec<Range<usize>> =
+            self.statements.iter().map(|statement| span(self.text, statement.text)).collect();
+        let mut cuts = cuts(&spans, &kept);
+        for statement in &self.statements {
+            if let Openness::Partly(open) = &statement.openness {
+                cuts.extend(open.iter().cloned());
+            }
+        }
+        Private::Rest(cut(self.text, cuts))
+    }
+}
+
+/// Whether two texts say the same policy. S3 may give a text back with other white space, and lists of principals or
+/// actions in another order.
+pub fn same(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let plain = |text| serde_json::from_str::<Value>(text).ok().map(plain);
+    plain(one).is_some_and(|one| plain(other) == Some(one))
+}
+
+/// Only an `Allow` can open, only to principals that are not fixed, and only where no condition narrows it.
+fn judge(policy: &str, statement: &str) -> Result<Openness, Unreadable> {
+    let elements = members(statement, "a statement")?;
+    let mut element = BTreeMap::new();
+    for Member { name, value, .. } in elements {
+        match name.as_str() {
+            "Sid" | "Effect" | "Principal" | "NotPrincipal" | "Action" | "NotAction"
+            | "Resource" | "NotResource" | "Condition" => element.insert(name, value),
+            _ => return Err(unknown("element of a statement", &name)),
+        };
+    }
+    let effect = element.get("Effect").and_then(|effect| text_of(effect));
+    match effect.as_deref() {
+        Some("Allow") => {}
+        Some("Deny") => return Ok(Openness::Private),
+        _ => return Err(unreadable("a statement has no `Effect` of `Allow` or `Deny`")),
+    }
+    let openness = match (element.get("Principal"), element.get("NotPrincipal")) {
+        (Some(principal), None) => principals(policy, principal)?,
+        // Everyone but a few.
+        (None, Some(_)) => Openness::Public,
+        _ => {
+            return Err(unreadable(
+                "a statement has not exactly one of `Principal`, `NotPrincipal`",
+            ));
+        }
+    };
+    let narrowed = match element.get("Condition") {
+        Some(condition) => narrows(condition)?,
+        None => false,
+    };
+    Ok(if narrowed { Openness::Private } else { openness })
+}
+
+fn principals(policy: &str, principal: &str) -> Result<Openness, Unreadable> {
+    if let Some(everyone) = text_of(principal) {
+        return match everyone.as_str() {
+            "*" => Ok(Openness::Public),
+            _ => Err(unreadable("a `Principal` is a text other than `*`")),
+        };
+    }
+    let mut spans = Vec::new();
+    let mut kept = Vec::new();
+    let mut open = Vec::new();
+    for member in members(principal, "a `Principal`")? {
+        let entries = items(member.value)?;
+        let fixed = entries
+            .iter()
+            .map(|entry| is_fixed_principal(&member.name, entry))
+            .collect::<Result<Vec<bool>, _>>()?;
+        // A member of open principals alone goes with its name.
+        let stays = fixed.contains(&true) || fixed.is_empty();
+        if stays {
+            let entries: Vec<Range<usize>> =
+                entries.iter().map(|entry| span(policy, entry)).collect();
+            open.extend(cuts(&entries, &fixed));
+        }
+        spans.push(span(policy, member.key).start..span(policy, member.value).end);
+        kept.push(stays);
+    }
+    if !kept.contains(&true) {
+        let nobody = kept.is_empty();
+        return Ok(if nobody { Openness::Private } else { Openness::Public });
+    }
+    open.extend(cuts(&spans, &kept));
+    Ok(if open.is_empty() { Openness::Private } else { Openness::Partly(open) })
+}
+
+/// Whether a principal is one that AWS knows by name. Federated ones are whoever some other party lets sign in: AWS
+/// gives `{"Federated": "graph.facebook.com"}` as an example of public.
+fn is_fixed_principal(kind: &str, entry: &str) -> Result<bool, Unreadable> {
+    let name = text_of(entry).ok_or_else(|| unreadable("a principal is not a text"))?;
+    match kind {
+        "AWS" | "CanonicalUser" | "Service" => Ok(is_fixed(&name)),
+        "Federated" => Ok(false),
+        _ => Err(unknown("kind of principal", kind)),
+    }
+}
+
+/// Whether one of the conditions, all of which must hold, lets only fixed values in.
+fn narrows(condition: &str) -> Result<bool, Unreadable> {
+    let mut narrowed = false;
+    for operator in members(condition, "a `Condition`")? {
+        let reads = Operator::named(&operator.name);
+        let mut seen = BTreeSet::new();
+        for member in members(operator.value, "an operator")? {
+            // Names of keys are not case-sensitive.
+            let name = member.name.to_ascii_lowercase();
+            let key = Key::named(&name);
+            if !seen.insert(name) {
+                return Err(unreadable("a condition has the same key twice"));
+            }
+            let values: Option<Vec<String>> =
+                items(member.value)?.into_iter().map(text_of).collect();
+            if let (Some(operator), Some(key), Some(values)) = (reads, key, values) {
+                narrowed |= !values.is_empty()
+                    && key.goes_with(operator)
+                    && values.iter().all(|value| key.narrows(value));
+            }
+        }
+    }
+    Ok(narrowed)
+}
+
+/// How a condition compares, where it can narrow at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Operator {
+    Text,
+    Arn,
+    Address,
+}
+
+impl Operator {
+    /// `None` does not narrow: negated and unknown operators, `Null`, and those that hold without the key, which are
+    /// `…IfExists` and `ForAllValues:`.
+    fn named(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        match name.strip_prefix("foranyvalue:").unwrap_or(&name) {
+            "stringequals" | "stringequalsignorecase" | "stringlike" => Some(Self::Text),
+            "arnequals" | "arnlike" => Some(Self::Arn),
+            "ipaddress" => Some(Self::Address),
+            _ => None,
+        }
+    }
+}
+
+/// A condition key that AWS counts, by what its values must be like. Every other key does not narrow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Key {
+    /// A fixed value: ids of VPCs, endpoints, accounts, organisations, KMS keys, and names of principals, which AWS
+    /// lists as "a principal, user, role or service principal (for example `aws:PrincipalOrgID`)".
+    Fixed,
+    /// A fixed ARN.
+    FixedArn,
+    /// CIDRs no wider than /8 for IPv4 and /32 for IPv6. The private ranges are never wider.
+    Addresses,
+    /// A fixed id that is not of the form `AROLEID:*`, a role's session.
+    UserId,
+    /// An ARN whose access point may be a wildcard, if all before it is fixed.
+    AccessPoint,
+}
+
+impl Key {
+    /// By the name in lower case.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "aws:sourceip" => Self::Addresses,
+            "aws:sourcevpc"
+            | "aws:sourcevpce"
+            | "aws:sourceowner"
+            | "aws:sourceaccount"
+            | "s3:x-amz-server-side-encryption-aws-kms-key-id"
+            | "s3:dataaccesspointaccount"
+            | "aws:principalaccount"
+            | "aws:principalorgid"
+            | "aws:principalorgpaths"
+            | "aws:principalservicename" => Self::Fixed,
+            "aws:sourcearn" | "aws:principalarn" => Self::FixedArn,
+            "aws:userid" => Self::UserId,
+            "s3:dataaccesspointarn" => Self::AccessPoint,
+            _ => return None,
+        })
+    }
+
+    fn goes_with(self, operator: Operator) -> bool {
+        match operator {
+            Operator::Text => true,
+            Operator::Arn => matches!(self, Self::FixedArn | Self::AccessPoint),
+            Operator::Address => self == Self::Addresses,
+        }
+    }
+
+    fn narrows(self, value: &str) -> bool {
+        match self {
+            Self::Fixed | Self::FixedArn => is_fixed(value),
+            Self::Addresses => is_narrow_range(value),
+            Self::UserId => is_fixed(value) && !(value.starts_with("AROA") && value.contains(':')),
+            Self::AccessPoint => is_fixed(value) || is_access_point_of_fixed_account(value),
+        }
+    }
+}
+
+fn is_fixed(value: &str) -> bool {
+    !value.is_empty() && !value.contains(['*', '?']) && !value.contains("${")
+}
+
+fn is_narrow_range(value: &str) -> bool {
+    let (address, length) = match value.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (value, None),
+    };
+    let (shortest, longest) = match address.parse() {
+        Ok(IpAddr::V4(_)) => (8, 32),
+        Ok(IpAddr::V6(_)) => (32, 128),
+        Err(_) => return false,
+    };
+    match length {
+        None => true,
+        Some(length) if length.bytes().all(|c| c.is_ascii_digit()) => {
+            length.parse().is_ok_and(|length: u8| (shortest..=longest).contains(&length))
+        }
+        Some(_) => false,
+    }
+}
+
+fn is_access_point_of_fixed_account(value: &str) -> bool {
+    let parts: Vec<&str> = value.splitn(6, ':').collect();
+    let [arn @ "arn", partition, service @ "s3", region, account, point] = parts.as_slice() else {
+        return false;
+    };
+    account.len() == 12
+        && account.bytes().all(|c| c.is_ascii_digit())
+        && [arn, partition, service, region].into_iter().all(|part| is_fixed(part))
+        && point.starts_with("accesspoint/")
+        && !point.contains("${")
+}
+
+/// A member of a JSON object, as slices of the text that it is read from.
+struct Member<'a> {
+    name: String,
+    key: &'a str,
+    value: &'a str,
+}
+
+fn members<'a>(object: &'a str, what: &str) -> Result<Vec<Member<'a>>, Unreadable> {
+    let Members(found) = serde_json::from_str(object)
+        .map_err(|error| unreadable(&format!("{what} is not a JSON object ({})", at(&error))))?;
+    let mut names = BTreeSet::new();
+    found
+        .into_iter()
+        .map(|(key, value)| {
+            let name = text_of(key.get()).ok_or_else(|| unreadable("a key is not a text"))?;
+            if !names.insert(name.clone()) {
+                return Err(unreadable(&format!("{what} has the same key twice")));
+            }
+            Ok(Member { name, key: key.get(), value: value.get() })
+        })
+        .collect()
+}
+
+/// The items of a list, or the one value that stands for a list of one.
+fn items(value: &str) -> Result<Vec<&str>, Unreadable> {
+    if !value.starts_with('[') {
+        return Ok(vec![value]);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(value)
+        .map_err(|error| unreadable(&format!("a list is not JSON ({})", at(&error))))?;
+    Ok(items.into_iter().map(RawValue::get).collect())
+}
+
+fn text_of(value: &str) -> Option<String> {
+    serde_json::from_str(value).ok()
+}
+
+fn at(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
+}
+
+fn unreadable(why: &str) -> Unreadable {
+    Unreadable(why.to_owned())
+}
+
+fn unknown(what: &str, name: &str) -> Unreadable {
+    let name: String = name.chars().take(40).collect();
+    Unreadable(format!("{name:?} is no known {what}"))
+}
+
+/// Every member in order, duplicates too.
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(&'de RawValue, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                    // S3 takes 20 KB; nothing of that size has so many.
+                    if members.len() > 4096 {
+                        return Err(A::Error::custom("too many members"));
+                    }
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(InOrder).map(Self)
+    }
+}
+
+/// Where a slice lies in the text that it was cut from.
+fn span(text: &str, slice: &str) -> Range<usize> {
+    let start = (slice.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    start..start + slice.len()
+}
+
+/// The stretches to cut out of a list, so that those items stay that are `kept`, each after its own separator. At
+/// least one is kept.
+fn cuts(items: &[Range<usize>], kept: &[bool]) -> Vec<Range<usize>> {
+    let first = kept.iter().position(|&kept| kept).unwrap_or_default();
+    (0..items.len())
+        .filter(|&i| !kept[i])
+        .map(|i| {
+            if i < first {
+                items[i].start..items[i + 1].start
+            } else {
+                items[i - 1].end..items[i].end
+            }
+        })
+        .collect()
+}
+
+fn cut(text: &str, mut cuts: Vec<Range<usize>>) -> String {
+    cuts.sort_by_key(|cut| cut.start);
+    let mut rest = String::with_capacity(text.len());
+    let mut from = 0;
+    for cut in cuts {
+        rest.push_str(text.get(from..cut.start).unwrap_or_default());
+        from = cut.end;
+    }
+    rest.push_str(text.get(from..).unwrap_or_default());
+    rest
+}
+
+/// White space outside of strings goes.
+fn compact(json: &str) -> String {
+    match serde_json::from_str::<Value>(json) {
+        Ok(value) => value.to_string(),
+        Err(_) => json.to_owned(),
+    }
+}
+
+/// A list of one like its item, and lists of texts in one order.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(plain).collect();
+            if items.iter().all(Value::is_string) {
+                items.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+            }
+            match items.len() {
+                1 => items.swap_remove(0),
+                _ => Value::Array(items),
+            }
+        }
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, plain(value))).collect()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn is_public(statement: &Value) -> bool {
+        let text = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        Policy::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}")).is_public()
+    }
+
+    fn allow(principal: Value, condition: Value) -> Value {
+        let mut statement = json!({
+            "Effect": "Allow",
+            "Principal": principal,
+            "Action": "s3:PutObject",
+            "Resource": "*",
+        });
+        if !condition.is_null() {
+            statement["Condition"] = condition;
+        }
+        statement
+    }
+
+    fn everyone_if(condition: Value) -> Value {
+        allow(json!("*"), condition)
+    }
+
+    /// Each case that the page linked above documents, in our own words.
+    #[test]
+    fn documented_cases() {
+        let vpc = |operator: &str, value| everyone_if(json!({operator: {"aws:SourceVpc": value}}));
+        let ip = |value| everyone_if(json!({"IpAddress": {"aws:SourceIp": value}}));
+        let equals = |key: &str, value| everyone_if(json!({"StringEquals": {key: value}}));
+        let like = |key: &str, value| everyone_if(json!({"StringLike": {key: value}}));
+
+        for (case, statement) in [
+            ("everyone", everyone_if(Value::Null)),
+            (
+                "users of a web identity provider",
+                allow(json!({"Federated": "graph.facebook.com"}), Value::Null),
+            ),
+            ("a VPC with a wildcard", vpc("StringLike", "vpc-*")),
+            ("a very broad range of addresses", ip("0.0.0.0/1")),
+            ("broader than /8 for IPv4", ip("128.0.0.0/7")),
+            ("broader than /32 for IPv6", ip("2001:db8::/31")),
+            ("all of IPv4", ip("0.0.0.0/0")),
+            ("all of IPv6", ip("::/0")),
+            ("a policy variable as value", equals("aws:SourceVpc", "${aws:PrincipalTag/vpc}")),
+            ("a user id of the form AROLEID:*", like("aws:userid", "AROAEXAMPLEROLEID:*")),
+            (
+                "access points of any account",
+                like("s3:DataAccessPointArn", "arn:aws:s3:us-west-2:*:accesspoint/*"),
+            ),
+            ("a source ARN with a wildcard", like("aws:SourceArn", "arn:aws:sns:*:*:*")),
+        ] {
+            assert!(is_public(&statement), "{case}: {statement}");
+        }
+
+        for (case, statement) in [
+            ("a fixed VPC makes it non-public", vpc("StringEquals", "vpc-91237329")),
+            ("a fixed account", allow(json!({"AWS": "123456789012"}), Value::Null)),
+            (
+                "a fixed user",
+                allow(json!({"AWS": "arn:aws:iam::123456789012:user/ann"}), Value::Null),
+            ),
+            (
+                "a service principal",
+                allow(json!({"Service": "cloudtrail.amazonaws.com"}), Value::Null),
+            ),
+            ("an organisation", equals("aws:PrincipalOrgID", "o-a1b2c3d4e5")),
+            ("/8 is not broader than /8", ip("203.0.0.0/8")),
+            ("/32 is not broader than /32", ip("2001:db8::/32")),
+            ("a private range", ip("10.0.0.0/8")),
+            ("a private range", ip("172.16.0.0/12")),
+            ("a private range", ip("192.168.0.0/16")),
+            ("a source ARN", equals("aws:SourceArn", "arn:aws:sns:eu-west-1:123456789012:topic")),
+            ("a VPC endpoint", equals("aws:SourceVpce", "vpce-1a2b3c4d")),
+            ("a source owner", equals("aws:SourceOwner", "123456789012")),
+            ("a source account", equals("aws:SourceAccount", "123456789012")),
+            (
+                "a KMS key",
+                equals(
+                    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+                    "arn:aws:kms:eu-west-1:123456789012:key/0a1b2c3d",
+                ),
+            ),
+            ("a user id", equals("aws:userid", "AIDAEXAMPLEUSERID")),
+            (
+                "an access point",
+                equals(
+                    "s3:DataAccessPointArn",
+                    "arn:aws:s3:us-west-2:123456789012:accesspoint/one",
+                ),
+            ),
+            (
+                "any access point of a fixed account",
+                like("s3:DataAccessPointArn", "arn:aws:s3:us-west-2:123456789012:accesspoint/*"),
+            ),
+            (
+                "the account of the access point",
+                equals("s3:DataAccessPointAccount", "123456789012"),
+            ),
+        ] {
+            assert!(!is_public(&statement), "{case}: {statement}");
+        }
+    }
+
+    #[test]
+    fn who_is_everyone() {
+        for principal in [
+            json!("*"),
+            json!({"AWS": "*"}),
+            json!({"AWS": ["*"]}),
+            json!({"AWS": ["*", "arn:aws:iam::123456789012:root"]}),
+            json!({"AWS": "arn:aws:iam::*:root"}),
+            json!({"AWS": "arn:aws:iam::123456789012:user/${aws:username}"}),
+            json!({"CanonicalUser": "*"}),
+            json!({"Service": "*"}),
+            json!({"Federated": "cognito-identity.amazonaws.com"}),
+            json!({"Federated": ["arn:aws:iam::123456789012:saml-provider/idp"]}),
+            json!({"Service": "cloudtrail.amazonaws.com", "AWS": "*"}),
+        ] {
+            assert!(is_public(&allow(principal.clone(), Value::Null)), "{principal}");
+        }
+        for principal in [
+            json!({"AWS": ["123456789012", "arn:aws:iam::123456789012:role/deploy"]}),
+            json!({"AWS": "AIDAEXAMPLEUSERID"}),
+            json!({"AWS": "arn:aws:iam::cloudfront:user/CloudFront Origin Access Identity E1EXAMPLE"}),
+            json!({"CanonicalUser": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"}),
+            json!({"Service": ["cloudtrail.amazonaws.com", "delivery.logs.amazonaws.com"]}),
+            json!({"AWS": []}),
+            json!({}),
+        ] {
+            assert!(!is_public(&allow(principal.clone(), Value::Null)), "{principal}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_narrow() {
+        for condition in [
+            json!({}),
+            json!({"StringEquals": {}}),
+            json!({"StringEquals": {"aws:SourceVpc": []}}),
+            json!({"StringEquals": {"aws:SourceVpc": ""}}),
+            json!({"StringEquals": {"aws:SourceVpc": 7}}),
+            json!({"StringEquals": {"aws:SourceVpc": ["vpc-1", "*"]}}),
+            json!({"StringLike": {"aws:SourceVpc": "vpc-?"}}),
+            json!({"StringEqualsIfExists": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"IpAddressIfExists": {"aws:SourceIp": "203.0.113.0/24"}}),
+            json!({"ForAllValues:StringEquals": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"ForAnyValue:StringEqualsIfExists": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"StringNotLike": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"ArnNotEquals": {"aws:SourceArn": "arn:aws:sns:eu-west-1:123456789012:t"}}),
+            json!({"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}),
+            json!({"Null": {"aws:SourceVpc": "false"}}),
+            json!({"Bool": {"aws:SecureTransport": "true"}}),
+            json!({"Bool": {"aws:PrincipalIsAWSService": "true"}}),
+            json!({"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}),
+            json!({"StringEquals": {"aws:Referer": "https://example.com/"}}),
+            json!({"StringEquals": {"aws:UserAgent": "secret"}}),
+            json!({"StringEquals": {"s3:prefix": "public/"}}),
+            json!({"StringEquals": {"aws:PrincipalTag/team": "red"}}),
+            json!({"StringEquals": {"aws:SourceVpcX": "vpc-1"}}),
+            json!({"IpAddress": {"aws:SourceVpc": "203.0.113.0/24"}}),
+            json!({"ArnLike": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}),
+            json!({"IpAddress": {"aws:SourceIp": ["203.0.113.0/24", "0.0.0.0/0"]}}),
+            json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/33"}}),
+            json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/128"}}),
+            json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/"}}),
+            json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/+24"}}),
+            json!({"IpAddress": {"aws:SourceIp": "203.0.113"}}),
+            json!({"StringEquals": {"aws:userid": "AROAEXAMPLEROLEID:session"}}),
+            json!({"StringLike": {"s3:DataAccessPointArn": "arn:aws:s3:*:123456789012:accesspoint/*"}}),
+            json!({"StringLike": {"s3:DataAccessPointArn": "arn:aws:s3:us-west-2:123456789012:*"}}),
+        ] {
+            assert!(is_public(&everyone_if(condition.clone())), "{condition}");
+        }
+    }
+
+    #[test]
+    fn what_narrows() {
+        for condition in [
+            json!({"stringequals": {"AWS:sourcevpc": "vpc-1"}}),
+            json!({"StringLike": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"StringEqualsIgnoreCase": {"aws:SourceVpce": ["vpce-1", "vpce-2"]}}),
+            json!({"ForAnyValue:StringEquals": {"aws:PrincipalOrgPaths": "o-a1b2c3d4e5/r-ab12/ou-1/"}}),
+            json!({"StringEquals": {"aws:PrincipalAccount": "123456789012"}}),
+            json!({"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/deploy"}}),
+            json!({"ArnLike": {"aws:SourceArn": "arn:aws:sns:eu-west-1:123456789012:topic"}}),
+            json!({"ArnLike": {"s3:DataAccessPointArn": "arn:aws:s3:us-west-2:123456789012:accesspoint/a-*"}}),
+            json!({"IpAddress": {"aws:SourceIp": ["203.0.113.7", "2001:db8::1", "198.51.100.0/24"]}}),
+            json!({"Bool": {"aws:SecureTransport": "true"}, "StringEquals": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"StringEquals": {"aws:Referer": "x", "aws:SourceVpc": "vpc-1"}}),
+        ] {
+            assert!(!is_public(&everyone_if(condition.clone())), "{condition}");
+        }
+    }
+
+    #[test]
+    fn other_elements() {
+        let mut not_principal = everyone_if(Value::Null);
+        not_principal.as_object_mut().unwrap().remove("Principal");
+        not_principal["NotPrincipal"] = json!({"AWS": "arn:aws:iam::123456789012:root"});
+        assert!(is_public(&not_principal));
+        not_principal["Condition"] = json!({"StringEquals": {"aws:SourceVpc": "vpc-1"}});
+        assert!(!is_public(&not_principal));
+
+        for inverted in [
+            json!({"Effect": "Allow", "Principal": "*", "NotAction": "s3:DeleteBucket", "Resource": "*"}),
+            json!({"Effect": "Allow", "Principal": "*", "Action": "s3:*", "NotResource": "x"}),
+        ] {
+            assert!(is_public(&inverted));
+        }
+
+        for deny in [
+            json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}),
+            json!({"Effect": "Deny", "NotPrincipal": {"AWS": "123456789012"}, "Action": "s3:*", "Resource": "*"}),
+            json!({"Effect": "Deny", "Principal": {"AWS": ["*"]}, "Action": "s3:*", "Resource": "*",
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}}}),
+        ] {
+            assert!(!is_public(&deny), "{deny}");
+        }
+    }
+
+    const PRIVATE: &str = r#"{ "Sid":"b\u0061d" ,"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":["s3:*"],"Resource":"*"}"#;
+    const PUBLIC: &str =
+        r#"{"Principal": "*", "Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
+
+    fn without_public(text: &str) -> Private {
+        Policy::parse(text).unwrap().without_public()
+    }
+
+    #[test]
+    fn what_stays_keeps_its_bytes() {
+        for (before, after) in [
+            (
+                format!(
+                    "{{\"Statement\" :[\n {PRIVATE} , {PUBLIC},\t{PRIVATE}\n]  ,\"Id\":\"x\"}} "
+                ),
+                format!("{{\"Statement\" :[\n {PRIVATE},\t{PRIVATE}\n]  ,\"Id\":\"x\"}} "),
+            ),
+            (
+                format!("{{\"Statement\":[ {PUBLIC} ,{PUBLIC},\n{PRIVATE} ]}}"),
+                format!("{{\"Statement\":[ {PRIVATE} ]}}"),
+            ),
+            (
+                format!("{{\"Statement\":[ {PRIVATE} ,{PUBLIC},\n{PUBLIC} ]}}"),
+                format!("{{\"Statement\":[ {PRIVATE} ]}}"),
+            ),
+        ] {
+            assert_eq!(without_public(&before), Private::Rest(after));
+        }
+    }
+
+    #[test]
+    fn a_policy_of_public_statements_alone_leaves_nothing() {
+        for text in [
+            format!("{{\"Statement\":{PUBLIC}}}"),
+            format!("{{\"Statement\":[{PUBLIC}]}}"),
+            format!("{{\"Version\":\"2012-10-17\",\"Statement\":[{PUBLIC},{PUBLIC}]}}"),
+        ] {
+            assert_eq!(without_public(&text), Private::Nothing, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_private_policy_is_left_alone() {
+        for text in [
+            format!("{{\"Statement\":{PRIVATE}}}"),
+            format!("{{\"Statement\":[{PRIVATE},{PRIVATE}]}}"),
+            "{\"Statement\":[]}".to_owned(),
+        ] {
+            assert_eq!(without_public(&text), Private::Same, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_star_goes_from_among_fixed_principals() {
+        let policy = |principal: &str| {
+            format!(
+                r#"{{"Statement":{{"Effect":"Allow", "Principal" : {principal},"Action":"s3:*","Resource":"*"}}}}"#
+            )
+        };
+        for (before, after) in [
+            (r#"{"AWS":["*", "123456789012" ]}"#, r#"{"AWS":["123456789012" ]}"#),
+            (r#"{"AWS":[ "123456789012", "*"]}"#, r#"{"AWS":[ "123456789012"]}"#),
+            (r#"{"AWS":["1", "\u002a" , "2"]}"#, r#"{"AWS":["1" , "2"]}"#),
+            (
+                r#"{ "AWS" : "*" , "Service": "cloudtrail.amazonaws.com" }"#,
+                r#"{ "Service": "cloudtrail.amazonaws.com" }"#,
+            ),
+            (
+                r#"{"Service":"cloudtrail.amazonaws.com" , "Federated":["a","b"]}"#,
+                r#"{"Service":"cloudtrail.amazonaws.com"}"#,
+            ),
+            (r#"{"CanonicalUser":"*","AWS":["*","1","*"],"Service":"*"}"#, r#"{"AWS":["1"]}"#),
+        ] {
+            assert_eq!(without_public(&policy(before)), Private::Rest(policy(after)), "{before}");
+        }
+        let narrowed = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":["*","1"]},"Action":"s3:*",
+            "Resource":"*","Condition":{"StringEquals":{"aws:SourceVpc":"vpc-1"}}}}"#;
+        assert_eq!(without_public(narrowed), Private::Same);
+    }
+
+    #[test]
+    fn a_policy_of_20_kb_is_read() {
+        let many = vec![PRIVATE; 150].join(",");
+        let text = format!("{{\"Statement\":[{many},{PUBLIC}]}}");
+        assert!(text.len() > 15_000);
+        assert_eq!(without_public(&text), Private::Rest(format!("{{\"Statement\":[{many}]}}")));
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_an_error() {
+        let statement = |members: &str| format!("{{\"Statement\":[{{{members}}}]}}");
+        let allow = r#""Effect":"Allow","Action":"s3:*","Resource":"*""#;
+        for text in [
+            String::new(),
+            "null".into(),
+            "[]".into(),
+            "{}".into(),
+            "{\"Statement\":7}".into(),
+            "{\"Statement\":[7]}".into(),
+            "{\"Statement\":[{}]}".into(),
+            format!("{{\"Statement\":[{PUBLIC}]}} trailing"),
+            format!("{{\"Statement\":[{PUBLIC},]}}"),
+            format!("{{\"Statement\":{PRIVATE},\"Statement\":{PUBLIC}}}"),
+            format!("{{\"statement\":{PUBLIC},\"Statement\":{PRIVATE}}}"),
+            statement(allow),
+            statement(&format!(r#"{allow},"Principal":"123456789012""#)),
+            statement(&format!(r#"{allow},"Principal":["*"]"#)),
+            statement(&format!(r#"{allow},"Principal":{{"AWS":7}}"#)),
+            statement(&format!(r#"{allow},"Principal":{{"Aws":"*"}}"#)),
+            statement(&format!(r#"{allow},"Principal":{{"AWS":"1","AWS":"*"}}"#)),
+            statement(&format!(r#"{allow},"Principal":"*","NotPrincipal":"*""#)),
+            statement(&format!(r#"{allow},"Principal":{{"AWS":"1"}},"Principal":"*""#)),
+            statement(&format!(r#"{allow},"Principal":{{"AWS":"1"}},"principal":"*""#)),
+            statement(&format!(r#"{allow},"Principal":"*","Condition":"x""#)),
+            statement(&format!(r#"{allow},"Principal":"*","Condition":{{"StringEquals":"x"}}"#)),
+            statement(&format!(
+                r#"{allow},"Principal":"*","Condition":{{"StringEquals":{{"aws:SourceVpc":"vpc-1","aws:sourcevpc":"*"}}}}"#
+            )),
+            statement(r#""Effect":"allow","Principal":"*","Action":"s3:*","Resource":"*""#),
+            "[".repeat(100_000),
+            "{\"Statement\":".repeat(50_000),
+        ] {
+            let shown: String = text.chars().take(100).collect();
+            assert!(Policy::parse(&text).is_err(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_same_policy_in_other_words() {
+        let one =
+            r#"{"Statement":[{"Action":["s3:Get*","s3:List*"],"Effect":"Allow"}],"Version":"x"}"#;
+        let other =
+            r#"{"Version" : "x", "Statement": {"Effect":"Allow","Action":["s3:List*","s3:Get*"]}}"#;
+        assert!(same(one, other));
+        assert!(!same(one, &other.replace("Allow", "Deny")));
+        assert!(!same("nonsense", "other nonsense"));
+        assert!(same("nonsense", "nonsense"));
+    }
+
+    /// A statement as text, whether it is public, and what is left of it if it is so only in part.
+    fn statement() -> impl Strategy<Value = (String, Option<String>)> {
+        let keep = |text: &str| (text.to_owned(), Some(text.to_owned()));
+        let deny = r#"{"Effect" :"Deny","Principal":"*","Action":"s3:*","Resource":"*"}"#;
+        let narrow = r#"{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*",
+            "Condition":{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}}"#;
+        let mixed =
+            r#"{"Effect":"Allow","Principal":{"AWS":["*" , "1"]},"Action":"s3:*","Resource":"*"}"#;
+        let left = r#"{"Effect":"Allow","Principal":{"AWS":["1"]},"Action":"s3:*","Resource":"*"}"#;
+        prop_oneof![
+            Just(keep(PRIVATE)),
+            Just(keep(deny)),
+            Just(keep(narrow)),
+            Just((PUBLIC.to_owned(), None)),
+            Just((mixed.to_owned(), Some(left.to_owned()))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_public_goes(
+            statements in proptest::collection::vec((statement(), "[ \n\t]{0,3}"), 1..8),
+        ) {
+            let list = statements.iter().map(|((text, _), space)| format!("{space}{text}"));
+            let before = format!("{{\"Statement\":[{}]}}", list.collect::<Vec<_>>().join(","));
+            let kept: Vec<&String> =
+                statements.iter().filter_map(|((_, left), _)| left.as_ref()).collect();
+            let after = match without_public(&before) {
+                Private::Same => before.clone(),
+                Private::Rest(rest) => {
+                    prop_assert!(!Policy::parse(&rest).unwrap().is_public());
+                    rest
+                }
+                Private::Nothing => {
+                    prop_assert!(kept.is_empty());
+                    return Ok(());
+                }
+            };
+            let policy = Policy::parse(&after).unwrap();
+            let found: Vec<&str> =
+                policy.statements.iter().map(|statement| statement.text).collect();
+            prop_assert_eq!(found, kept);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".*", cut in 0..200usize) {
+            let _ = Policy::parse(&text);
+            let whole = format!("{{\"Statement\":[{PRIVATE},{PUBLIC}]}}");
+            let _ = Policy::parse(whole.get(..cut).unwrap_or(&whole));
+        }
+    }
+}

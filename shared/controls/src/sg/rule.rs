@@ -1,0 +1,168 @@
+//! One ingress rule of a security group.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_ec2::types::{
+    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroupRule, Tag, TagSpecification,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{cidr::Cidr, ports::Ports};
+
+/// An ingress rule, with everything that is needed to make it again.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Rule {
+    /// Given anew by AWS whenever the rule is made.
+    pub id: String,
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, a number, or `-1` for all.
+    pub protocol: String,
+    /// First port, or the ICMP type. AWS says -1 where there is none.
+    pub from: Option<i32>,
+    /// Last port, or the ICMP code.
+    pub to: Option<i32>,
+    pub source: Source,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Opens a sensitive port or everything to the world, by the list of ports that was in effect when it was read.
+    #[serde(default)]
+    pub open: bool,
+}
+
+/// From where the rule lets in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    Ipv4(String),
+    Ipv6(String),
+    PrefixList(String),
+    Group(String),
+}
+
+impl Rule {
+    /// `None`: the rule has no id, no protocol or no source that is known, so nothing can be said about it.
+    pub(super) fn read(rule: SecurityGroupRule, sensitive: &Ports) -> Option<Self> {
+        let source = rule
+            .cidr_ipv4
+            .map(Source::Ipv4)
+            .or(rule.cidr_ipv6.map(Source::Ipv6))
+            .or(rule.prefix_list_id.map(Source::PrefixList))
+            .or(rule.referenced_group_info.and_then(|group| group.group_id).map(Source::Group))?;
+        let is_world = match &source {
+            Source::Ipv4(cidr) | Source::Ipv6(cidr) => Cidr::parse(cidr)?.is_world(),
+            Source::PrefixList(_) | Source::Group(_) => false,
+        };
+        // Tags that AWS itself sets cannot be set by anyone else.
+        let tags = rule.tags.unwrap_or_default().into_iter();
+        let tags = tags.filter_map(|tag| tag.key.zip(tag.value));
+        let mut rule = Self {
+            id: rule.security_group_rule_id?,
+            protocol: rule.ip_protocol?,
+            from: rule.from_port,
+            to: rule.to_port,
+            source,
+            description: rule.description.filter(|text| !text.is_empty()),
+            tags: tags.filter(|(key, _)| !key.starts_with("aws:")).collect(),
+            open: false,
+        };
+        rule.open = is_world && rule.is_sensitive(sensitive);
+        Some(rule)
+    }
+
+    /// Whether the rule lets through what nobody in the world should reach. ICMP is left alone, and so are protocols
+    /// without ports.
+    fn is_sensitive(&self, sensitive: &Ports) -> bool {
+        match self.protocol.as_str() {
+            "-1" => true,
+            "tcp" | "udp" | "6" | "17" => match (self.from, self.to) {
+                (Some(from), Some(to)) if from >= 0 && to >= 0 => sensitive.touch(from, to),
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether both let in the same from the same place. AWS allows only one such rule in a group.
+    pub(super) fn permits_as(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
+            && self.ports() == other.ports()
+            && self.source == other.source
+    }
+
+    /// Whether both are the same to a person: the id and our own mark do not count.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.permits_as(other) && self.description == other.description && self.tags == other.tags
+    }
+
+    /// A fixed order, whatever order AWS answers in.
+    pub(super) fn order(&self) -> (&str, i32, i32, u8, &str) {
+        let (kind, source) = match &self.source {
+            Source::Ipv4(cidr) => (0, cidr),
+            Source::Ipv6(cidr) => (1, cidr),
+            Source::PrefixList(id) => (2, id),
+            Source::Group(id) => (3, id),
+        };
+        let (from, to) = self.ports();
+        (&self.protocol, from, to, kind, source)
+    }
+
+    /// What makes the rule again. `None`: its source is not a range of addresses, and no such rule is ever revoked.
+    pub(super) fn permission(&self) -> Option<IpPermission> {
+        let permission = IpPermission::builder().ip_protocol(&self.protocol);
+        let description = self.description.clone();
+        let permission = match &self.source {
+            Source::Ipv4(cidr) => {
+                let range = IpRange::builder().cidr_ip(cidr).set_description(description);
+                permission.ip_ranges(range.build())
+            }
+            Source::Ipv6(cidr) => {
+                let range = Ipv6Range::builder().cidr_ipv6(cidr).set_description(description);
+                permission.ipv6_ranges(range.build())
+            }
+            Source::PrefixList(_) | Source::Group(_) => return None,
+        };
+        let permission = match self.protocol.as_str() {
+            "-1" => permission,
+            _ => permission.set_from_port(self.from).set_to_port(self.to),
+        };
+        Some(permission.build())
+    }
+
+    /// The tags that the rule gets with it, if it had any.
+    pub(super) fn tag_specification(&self) -> Option<TagSpecification> {
+        if self.tags.is_empty() {
+            return None;
+        }
+        let tags =
+            self.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let specification = TagSpecification::builder()
+            .resource_type(ResourceType::SecurityGroupRule)
+            .set_tags(Some(tags.collect()));
+        Some(specification.build())
+    }
+
+    fn ports(&self) -> (i32, i32) {
+        (self.from.unwrap_or(-1), self.to.unwrap_or(-1))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.protocol.as_str(), self.ports()) {
+            ("-1", _) => f.write_str("all traffic")?,
+            (protocol, (from, to)) if from == to && from >= 0 => write!(f, "{protocol} {from}")?,
+            (protocol, (-1, -1)) => write!(f, "{protocol}, all")?,
+            (protocol, (from, to)) => write!(f, "{protocol} {from}-{to}")?,
+        }
+        let (Source::Ipv4(source)
+        | Source::Ipv6(source)
+        | Source::PrefixList(source)
+        | Source::Group(source)) = &self.source;
+        write!(f, " from {source}")?;
+        if let Some(description) = &self.description {
+            write!(f, " ({description})")?;
+        }
+        Ok(())
+    }
+}

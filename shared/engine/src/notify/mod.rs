@@ -1,0 +1,515 @@
+//! What people and machines hear of a remediation: one model, and a renderer for each way in which it travels.
+
+pub mod chat;
+pub mod email;
+pub mod machine;
+pub mod sms;
+pub mod sns;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, Description, Meta, Outcome, Safety, Severity, text};
+
+pub use sns::{Envelope, publish};
+
+/// The version of [`Message`] as machines read it. Fields may be added under the same version.
+pub const VERSION: u8 = 1;
+
+/// Where the runbooks stand in the repository.
+pub const RUNBOOKS: &str = "docs/runbooks/";
+
+/// What happened to one resource. Strings from events, resources and AWS's errors are untrusted and stay as they came;
+/// only the renderers escape them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Message {
+    pub version: u8,
+    pub control: Control,
+    pub outcome: Outcome,
+    /// The control's mode, by name.
+    pub mode: String,
+    pub resource: Resource,
+    pub account: String,
+    pub region: String,
+    pub event: Event,
+    /// Who did it. `None`: the event does not say.
+    pub actor: Option<Actor>,
+    /// When Quell saw it.
+    pub detected: Timestamp,
+    /// The plan, in order.
+    pub changes: Vec<Change>,
+    /// Whether anything was changed.
+    pub applied: bool,
+    /// Whether the resource, read again after the changes, is as it should be. `None`: it was not read again.
+    pub verified: Option<bool>,
+    /// The record's id in the ledger.
+    pub record: Option<String>,
+    /// The exact command that takes the changes back.
+    pub undo: Option<String>,
+    pub notes: Vec<String>,
+    /// Why it was refused, failed or not fixed.
+    pub reason: Option<String>,
+    /// How many lines of the changes were left out to make the message fit.
+    #[serde(default)]
+    pub left_out: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Control {
+    pub id: String,
+    pub title: String,
+    /// What was wrong and why it matters, in one sentence.
+    pub risk: String,
+    pub severity: Severity,
+    pub safety: Safety,
+    /// The function that serves it.
+    pub function: String,
+    /// The runbook's path in the repository.
+    pub runbook: String,
+}
+
+impl From<&Meta> for Control {
+    fn from(meta: &Meta) -> Self {
+        Self {
+            id: meta.id.to_owned(),
+            title: meta.title.to_owned(),
+            risk: meta.risk.to_owned(),
+            severity: meta.severity,
+            safety: meta.safety,
+            function: meta.function.to_owned(),
+            runbook: format!("{RUNBOOKS}{}.md", meta.id),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Resource {
+    pub name: String,
+    pub arn: String,
+    /// The link to AWS's console.
+    pub console: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// EventBridge's id.
+    pub id: String,
+    /// When it happened, as the event says.
+    pub time: Option<Timestamp>,
+}
+
+/// One change of the plan.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Change {
+    #[serde(flatten)]
+    pub description: Description,
+    /// Whether it was made.
+    pub made: bool,
+}
+
+/// How much of a message is kept.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Characters of one field.
+    field: usize,
+    /// Characters of one line of a change.
+    line: usize,
+    /// Lines of all changes together; the name of each action counts as one.
+    lines: usize,
+    notes: usize,
+}
+
+/// How many characters of a reason or a note people see.
+const SENTENCE: usize = 1024;
+
+impl Message {
+    /// The message with less in it. What is left out of the changes is counted.
+    fn shortened(&self, limits: Limits) -> Self {
+        let field = |text: &str| text::cut(text, limits.field);
+        let some = |text: &Option<String>| text.as_deref().map(field);
+        let mut room = limits.lines;
+        let mut left_out = self.left_out;
+        let mut changes = Vec::new();
+        for change in &self.changes {
+            let Description { action, effect, minus, plus } = &change.description;
+            if room == 0 {
+                left_out += (minus.len() + plus.len()).max(1);
+                continue;
+            }
+            room -= 1;
+            let mut kept = |lines: &[String]| -> Vec<String> {
+                let count = lines.len().min(room);
+                room -= count;
+                left_out += lines.len() - count;
+                lines.iter().take(count).map(|line| text::cut(line, limits.line)).collect()
+            };
+            let (minus, plus) = (kept(minus), kept(plus));
+            let action = field(action);
+            let description = Description { action, effect: *effect, minus, plus };
+            changes.push(Change { description, made: change.made });
+        }
+        // Half a link is worse than none.
+        let console = if self.resource.console.chars().count() <= 512 {
+            self.resource.console.clone()
+        } else {
+            String::new()
+        };
+        Self {
+            version: self.version,
+            control: Control {
+                id: field(&self.control.id),
+                title: field(&self.control.title),
+                risk: field(&self.control.risk),
+                severity: self.control.severity,
+                safety: self.control.safety,
+                function: field(&self.control.function),
+                runbook: field(&self.control.runbook),
+            },
+            outcome: self.outcome,
+            mode: field(&self.mode),
+            resource: Resource {
+                name: field(&self.resource.name),
+                arn: field(&self.resource.arn),
+                console,
+            },
+            account: field(&self.account),
+            region: field(&self.region),
+            event: Event { id: field(&self.event.id), time: self.event.time },
+            actor: self.actor.as_ref().map(|actor| Actor {
+                principal: field(&actor.principal),
+                arn: some(&actor.arn),
+                source_ip: some(&actor.source_ip),
+                user_agent: some(&actor.user_agent),
+                invoked_by: some(&actor.invoked_by),
+            }),
+            detected: self.detected,
+            changes,
+            applied: self.applied,
+            verified: self.verified,
+            record: some(&self.record),
+            undo: some(&self.undo),
+            notes: self.notes.iter().take(limits.notes).map(|note| field(note)).collect(),
+            reason: some(&self.reason),
+            left_out,
+        }
+    }
+
+    /// What Quell did, in a sentence of constants.
+    fn status(&self) -> &'static str {
+        match (self.outcome, self.applied, self.verified) {
+            (Outcome::Observed, ..) => "Nothing was changed: Quell only reported this.",
+            (Outcome::Fixed, _, Some(true)) => "Quell fixed it, and verified the fix.",
+            (Outcome::Fixed, ..) => "Quell fixed it, but the fix is not verified.",
+            (Outcome::Partial, ..) => {
+                "Quell made only some of the changes. Treat the resource as still in its bad state."
+            }
+            (Outcome::Failed, true, Some(false)) => {
+                "Quell made the changes, but the resource is still in its bad state."
+            }
+            (Outcome::Failed, ..) => {
+                "Quell could not fix it. Treat the resource as still in its bad state."
+            }
+            (Outcome::Refused, true, _) => "Quell refused to go on. Some changes had been made.",
+            (Outcome::Refused, false, _) => "Quell refused to act. Nothing was changed.",
+            (Outcome::Undone, _, Some(true)) => {
+                "The fix was taken back, and this was verified: the resource is as it was before the fix."
+            }
+            (Outcome::Undone, ..) => {
+                "The fix was taken back, but it is not verified that the resource is as it was before."
+            }
+            (Outcome::Compliant, ..) => "The resource is as it should be. Nothing was changed.",
+            (Outcome::Gone, ..) => "The resource does not exist any more.",
+            (Outcome::Ignored, ..) => "The event asks for nothing. Nothing was changed.",
+            (Outcome::Duplicate, ..) => "This was dealt with before.",
+            (Outcome::Superseded, ..) => {
+                "The resource changed meanwhile; another evaluation took over."
+            }
+        }
+    }
+
+    /// What stands above the changes.
+    fn heading(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Fixed => "What Quell did",
+            Outcome::Undone => "What Quell put back",
+            Outcome::Partial => "What Quell did, and did not do",
+            Outcome::Failed => "What Quell tried",
+            Outcome::Refused => "What Quell would have done",
+            _ => "What Quell would do",
+        }
+    }
+
+    /// What stands beside a change when not all were made.
+    fn made(&self, change: &Change) -> &'static str {
+        match (self.outcome, change.made) {
+            (Outcome::Partial | Outcome::Failed, true) => " (done)",
+            (Outcome::Partial | Outcome::Failed, false) => " (not done)",
+            (Outcome::Refused, true) => " (had been done)",
+            _ => "",
+        }
+    }
+
+    /// Whether the resource was read again, as a sentence; nothing where nothing was changed.
+    fn verification(&self) -> Option<&'static str> {
+        match (self.outcome, self.verified) {
+            (Outcome::Undone, Some(true)) => {
+                Some("yes, the resource was read again and is as it was before the fix")
+            }
+            (_, Some(true)) => Some("yes, the resource was read again and is as it should be"),
+            (_, Some(false)) => Some("no, the resource was read again and is not as it should be"),
+            (_, None) if self.applied => Some("no, the resource was not read again"),
+            _ => None,
+        }
+    }
+
+    /// Where the lines are that were left out.
+    fn rest(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+        let lines = match self.left_out {
+            0 => return None,
+            1 => "1 more line".to_owned(),
+            count => format!("{count} more lines"),
+        };
+        Some(match &self.record {
+            Some(record) => {
+                format!(
+                    "… {lines}, left out here. Read them with {}",
+                    quote(&format!("quell records {record}"))
+                )
+            }
+            None => format!("… {lines}, left out here."),
+        })
+    }
+
+    /// How to have this fixed by Quell, or what else to do. Names are quoted as the renderer quotes them.
+    fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+        let advice = match self.outcome {
+            Outcome::Observed if self.control.safety == Safety::ReportOnly => {
+                "Quell never fixes this by itself. Follow the runbook."
+            }
+            Outcome::Observed if self.changes.is_empty() && self.left_out == 0 => return None,
+            Outcome::Observed => {
+                let wildcard = match self.control.safety {
+                    Safety::NeedsApproval => " (the name itself: a wildcard does not do)",
+                    _ => "",
+                };
+                return Some(format!(
+                    "To let Quell fix this, add {} to the stack's parameter Modes{wildcard}, and set the ceiling of function {} to act.",
+                    quote(&format!("{}=enforce", self.control.id)),
+                    quote(&self.control.function),
+                ));
+            }
+            Outcome::Partial => "Put the rest right by hand now. The runbook says how.",
+            Outcome::Failed => "Put the resource right by hand now. The runbook says how.",
+            Outcome::Refused => {
+                "See to the reason above, or put the resource right by hand. The runbook says how."
+            }
+            _ => return None,
+        };
+        Some(advice.to_owned())
+    }
+
+    /// The runbook's path, where it is one of ours.
+    fn runbook(&self) -> Option<&str> {
+        let path = self.control.runbook.as_str();
+        let name = path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?;
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (plain && name.len() <= 64).then_some(path)
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+/// What a headline says of the outcome.
+fn verdict(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Observed => "observed only",
+        Outcome::Partial => "partial fix",
+        Outcome::Failed => "FAILED",
+        outcome => outcome.as_str(),
+    }
+}
+
+fn clock(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+    use crate::Effect;
+
+    pub(crate) const RECORD: &str = "5f0c6a1de2b94c77";
+
+    pub(crate) fn message(outcome: Outcome) -> Message {
+        let mut message = Message {
+            version: VERSION,
+            control: Control {
+                id: "s3-public-acl".to_owned(),
+                title: "S3 bucket ACLs grant nothing to the public".to_owned(),
+                risk: "The bucket's ACL lets anyone on the internet list its objects.".to_owned(),
+                severity: Severity::High,
+                safety: Safety::Safe,
+                function: "s3-exposure".to_owned(),
+                runbook: format!("{RUNBOOKS}s3-public-acl.md"),
+            },
+            outcome,
+            mode: "enforce".to_owned(),
+            resource: Resource {
+                name: "photos-2024".to_owned(),
+                arn: "arn:aws:s3:::photos-2024".to_owned(),
+                console: "https://eu-west-1.console.aws.amazon.com/s3/buckets/photos-2024?region=eu-west-1&tab=permissions"
+                    .to_owned(),
+            },
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            event: Event {
+                id: "7d0c2b5e-90a4-4f6e-8c11-3f6a2f1f0a55".to_owned(),
+                time: Some("2026-03-01T02:03:04Z".parse().unwrap()),
+            },
+            actor: Some(Actor {
+                principal: "user alice".to_owned(),
+                arn: Some("arn:aws:iam::123456789012:user/alice".to_owned()),
+                source_ip: Some("203.0.113.7".to_owned()),
+                user_agent: Some("aws-cli/2.15.0 md/Botocore#1.34".to_owned()),
+                invoked_by: None,
+            }),
+            detected: "2026-03-01T02:03:09.5Z".parse().unwrap(),
+            changes: vec![Change {
+                description: Description {
+                    action: "s3:PutBucketAcl".to_owned(),
+                    effect: Effect::Set,
+                    minus: vec!["READ to everyone (AllUsers)".to_owned(), "READ_ACP to everyone (AllUsers)".to_owned()],
+                    plus: vec![],
+                },
+                made: true,
+            }],
+            applied: true,
+            verified: Some(true),
+            record: Some(RECORD.to_owned()),
+            undo: Some(format!("quell undo {RECORD}")),
+            notes: vec!["Objects that are public by ACLs of their own stay so.".to_owned()],
+            reason: None,
+            left_out: 0,
+        };
+        let untouched = |message: &mut Message| {
+            message.changes[0].made = false;
+            (message.applied, message.verified, message.undo) = (false, None, None);
+        };
+        match outcome {
+            Outcome::Observed => {
+                untouched(&mut message);
+                message.mode = "observe".to_owned();
+            }
+            Outcome::Partial => {
+                message.verified = Some(false);
+                message.changes.push(Change {
+                    description: Description {
+                        action: "s3:PutPublicAccessBlock".to_owned(),
+                        effect: Effect::Set,
+                        minus: vec!["IgnorePublicAcls: off".to_owned()],
+                        plus: vec!["IgnorePublicAcls: on".to_owned()],
+                    },
+                    made: false,
+                });
+                message.reason = Some("s3:PutBucketPublicAccessBlock: throttled or unavailable; it is tried again: SlowDown".to_owned());
+            }
+            Outcome::Failed => {
+                untouched(&mut message);
+                message.reason = Some(
+                    "s3:PutBucketAcl: denied; allow it in the function's role, or look for a service control policy that denies it: AccessDenied: Access Denied"
+                        .to_owned(),
+                );
+            }
+            Outcome::Refused => {
+                untouched(&mut message);
+                message.reason = Some("The resource was changed after Quell fixed it.".to_owned());
+            }
+            Outcome::Undone => {
+                message.undo = None;
+                let change = &mut message.changes[0].description;
+                change.plus = std::mem::take(&mut change.minus);
+            }
+            _ => {}
+        }
+        message
+    }
+
+    /// Everything that untrusted text can reach, filled with it.
+    pub(crate) fn filled(outcome: Outcome, texts: &[String], lines: usize) -> Message {
+        let mut next = texts.iter().cycle().cloned();
+        let mut text = || next.next().unwrap_or_default();
+        let mut message = message(outcome);
+        message.control.id = text();
+        message.control.title = text();
+        message.control.risk = text();
+        message.control.function = text();
+        message.control.runbook = text();
+        message.mode = text();
+        message.resource = Resource { name: text(), arn: text(), console: text() };
+        message.account = text();
+        message.region = text();
+        message.event.id = text();
+        message.actor = Some(Actor {
+            principal: text(),
+            arn: Some(text()),
+            source_ip: Some(text()),
+            user_agent: Some(text()),
+            invoked_by: Some(text()),
+        });
+        message.changes.push(Change {
+            description: Description {
+                action: text(),
+                effect: Effect::Set,
+                minus: (0..lines).map(|_| text()).collect(),
+                plus: (0..lines).map(|_| text()).collect(),
+            },
+            made: false,
+        });
+        message.record = Some(text());
+        message.undo = Some(text());
+        message.notes = (0..lines).map(|_| text()).collect();
+        message.reason = Some(text());
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortening_counts_what_it_leaves_out() {
+        let message = samples::message(Outcome::Partial);
+        let limits = Limits { field: 8, line: 6, lines: 2, notes: 0 };
+        let short = message.shortened(limits);
+        assert_eq!(short.changes.len(), 1);
+        assert_eq!(short.changes[0].description.minus, ["READ …"]);
+        assert_eq!(short.left_out, 3);
+        assert_eq!(short.control.id, "s3-publ…");
+        assert!(short.notes.is_empty());
+        let all = Limits { field: 2048, line: 2048, lines: 100, notes: 10 };
+        assert_eq!(message.shortened(all), message);
+    }
+
+    #[test]
+    fn only_our_own_paths_are_runbooks() {
+        let mut message = samples::message(Outcome::Fixed);
+        assert_eq!(message.runbook(), Some("docs/runbooks/s3-public-acl.md"));
+        for bad in [
+            "docs/runbooks/../x.md",
+            "https://evil.example/x.md",
+            "docs/runbooks/evil.example/x.md",
+            "",
+        ] {
+            message.control.runbook = bad.to_owned();
+            assert_eq!(message.runbook(), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A text message to a telephone.
+
+use super::{Message, email::inert_ascii, severity, verdict};
+use crate::{Outcome, text};
+
+/// One message, by SNS's count.
+const BYTES: usize = 140;
+
+/// ASCII, at most 140 bytes.
+pub fn body(message: &Message) -> String {
+    let start = format!(
+        "Quell {} [{}] {}: ",
+        verdict(message.outcome),
+        severity(message.control.severity),
+        text::shortened(&inert_ascii(&message.control.id), 30),
+    );
+    let place = format!(
+        ", {} {}.",
+        text::shortened(&inert_ascii(&message.account), 12),
+        text::shortened(&inert_ascii(&message.region), 16),
+    );
+    let room = BYTES.saturating_sub(start.len() + place.len());
+    let name = text::shortened(&inert_ascii(&message.resource.name), room.min(63));
+    let mut sms = format!("{start}{name}{place}");
+    let end = match (message.outcome, &message.undo) {
+        (Outcome::Observed, _) => Some("Nothing was changed.".to_owned()),
+        (Outcome::Failed | Outcome::Partial, _) => Some("Still in its bad state.".to_owned()),
+        (Outcome::Fixed, Some(undo)) => Some(format!("Undo: {}", inert_ascii(undo))),
+        _ => None,
+    };
+    if let Some(end) = end.filter(|end| sms.len() + 1 + end.len() <= BYTES) {
+        sms.push(' ');
+        sms.push_str(&end);
+    }
+    sms
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{notify::samples, text::hostile};
+
+    #[test]
+    fn says_it_in_one_message() {
+        let said: Vec<String> =
+            [Outcome::Fixed, Outcome::Observed, Outcome::Failed, Outcome::Refused]
+                .map(|outcome| body(&samples::message(outcome)))
+                .into();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_fits(
+            texts in prop::collection::vec(hostile::text(), 1..6),
+            which in prop::sample::select(Outcome::ALL.to_vec()),
+        ) {
+            let sms = body(&samples::filled(which, &texts, 1));
+            prop_assert!(sms.len() <= BYTES);
+            prop_assert!(sms.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{sms}");
+            hostile::assert_inert(&sms);
+        }
+    }
+}

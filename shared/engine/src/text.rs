@@ -1,0 +1,423 @@
+//! The one renderer of untrusted text.
+//!
+//! Names, tags, user agents and error messages are chosen by others, perhaps by an attacker. Whatever they hold, what
+//! leaves here is one visible line without markup, mention or link.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// How many characters of one untrusted text people see.
+pub const CAP: usize = 256;
+
+/// Visible characters on one line, at most [`CAP`]: no control, separator, bidirectional, zero-width or other invisible
+/// character. Any white space becomes a space.
+pub fn plain(text: &str) -> String {
+    plain_up_to(text, CAP)
+}
+
+/// [`plain`] with another cap.
+pub fn plain_up_to(text: &str, cap: usize) -> String {
+    let mut marks = 0;
+    let visible = text.chars().filter_map(|c| {
+        // Piled up, combining marks cover the lines around them.
+        marks = if is_combining(c) { marks + 1 } else { 0 };
+        match c {
+            c if c.is_whitespace() || c == '\u{2800}' => Some(' '),
+            c if is_invisible(c) || marks > 2 => None,
+            c => Some(c),
+        }
+    });
+    capped(visible, cap)
+}
+
+/// For logs: like [`plain`], with room for an error message.
+pub fn one_line(text: &str) -> String {
+    plain_up_to(text, 1024)
+}
+
+/// For subjects: printable ASCII, at most [`CAP`] characters and the dots.
+pub fn ascii(text: &str) -> String {
+    plain(text)
+        .replace('…', "...")
+        .chars()
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .collect()
+}
+
+/// For plain-text mail: nothing that a mail program turns into a link, and no angle brackets, because some programs
+/// that take mail in read it as HTML.
+pub fn mail(text: &str) -> String {
+    mail_up_to(text, CAP)
+}
+
+/// [`mail`] with another cap (of the text as it came).
+pub fn mail_up_to(text: &str, cap: usize) -> String {
+    unlinked(plain_up_to(text, cap).trim())
+}
+
+/// For Slack and Teams: inline code, in which neither shows markup, links or mentions.
+pub fn markdown(text: &str) -> String {
+    markdown_up_to(text, CAP)
+}
+
+/// [`markdown`] with another cap (of the text as it came).
+pub fn markdown_up_to(text: &str, cap: usize) -> String {
+    let inner = phrase_up_to(text, cap);
+    if inner.is_empty() { "`-`".to_owned() } else { format!("`{inner}`") }
+}
+
+/// For a sentence of our own in Slack and Teams, not set as code.
+pub fn phrase_up_to(text: &str, cap: usize) -> String {
+    // Amazon Q makes mentions even of bare `@name`, so no `@` stays.
+    mail_up_to(text, cap).replace('`', "'").replace('&', "&amp;").replace('@', "＠")
+}
+
+/// The first characters of a text as it is, with `…` if there are more.
+pub fn cut(text: &str, cap: usize) -> String {
+    capped(text.chars(), cap)
+}
+
+/// A text of ASCII characters, shortened in the middle, where names differ least.
+pub fn shortened(text: &str, cap: usize) -> String {
+    const DOTS: &str = "...";
+    let length = text.chars().count();
+    if length <= cap {
+        return text.to_owned();
+    }
+    let Some(room) = cap.checked_sub(DOTS.len()) else {
+        return text.chars().take(cap).collect();
+    };
+    let tail = room / 2;
+    let head = text.chars().take(room - tail);
+    head.chain(DOTS.chars()).chain(text.chars().skip(length - tail)).collect()
+}
+
+/// A link that may be clicked: to AWS's console, and of characters that mean nothing in mail or chat. `None` for
+/// anything else.
+pub fn console_link(url: &str) -> Option<&str> {
+    const HOSTS: [&str; 3] =
+        ["console.aws.amazon.com", "console.amazonaws-us-gov.com", "console.amazonaws.cn"];
+    let rest = url.strip_prefix("https://")?;
+    let (host, _) = rest.split_once('/')?;
+    let of_aws = HOSTS.iter().any(|known| {
+        host.strip_suffix(known).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    });
+    let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    let harmless = rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/?#=&%:+,".contains(&b));
+    (of_aws && named && harmless && url.len() <= 512).then_some(url)
+}
+
+/// JSON on one line, in which what is invisible or could be markup is escaped. The value is the same to a parser.
+pub fn json<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(value)?;
+    Ok(escaped(&json, |c| is_invisible(c) || matches!(c, '<' | '>' | '&')))
+}
+
+/// A line of JSON in which what is invisible is escaped. Outside of strings JSON has no such characters.
+pub fn visible_json(json: &str) -> String {
+    escaped(json, is_invisible)
+}
+
+/// Whether a character shows nothing, or changes how others are shown: controls, separators, format characters
+/// (Unicode's Cf and default-ignorable ones), private use and non-characters.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}'
+            | '\u{890}' | '\u{891}' | '\u{8E2}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{E000}'..='\u{F8FF}'
+            | '\u{FDD0}'..='\u{FDEF}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFFC}' | '\u{FFFE}' | '\u{FFFF}' | '\u{110BD}' | '\u{110CD}'
+            | '\u{13430}'..='\u{1345F}' | '\u{1BCA0}'..='\u{1BCAF}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{10FFFF}')
+        || u32::from(c) & 0xFFFE == 0xFFFE
+}
+
+fn is_combining(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36F}' | '\u{483}'..='\u{489}' | '\u{1AB0}'..='\u{1AFF}'
+        | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
+}
+
+fn capped(text: impl Iterator<Item = char>, cap: usize) -> String {
+    let mut kept: String = String::new();
+    for (count, c) in text.enumerate() {
+        if count == cap {
+            kept.pop();
+            kept.push('…');
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+/// Breaks what mail programs, telephones and chats turn into links: addresses with `://`, names such as
+/// `example.com`, shares such as `\\host`, and markdown's links. Names of AWS services stay whole.
+fn unlinked(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len());
+    for token in text.split_inclusive(ends_token) {
+        let end = token.char_indices().next_back().filter(|(_, last)| ends_token(*last));
+        let (name, end) = token.split_at(end.map_or(token.len(), |(at, _)| at));
+        if is_service(name) {
+            broken.push_str(name);
+        } else {
+            push_unlinked(&mut broken, name);
+        }
+        for c in end.chars() {
+            match c {
+                '<' => broken.push('‹'),
+                '>' => broken.push('›'),
+                '(' if broken.ends_with(']') => broken.push_str(" ("),
+                c => broken.push(c),
+            }
+        }
+    }
+    broken
+}
+
+fn ends_token(c: char) -> bool {
+    c == ' '
+        || matches!(
+            c,
+            '"' | '\'' | '`' | ',' | ';' | '|' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>'
+        )
+}
+
+/// `lambda.amazonaws.com` and the like: one label and AWS's domain, and nothing else in the token.
+fn is_service(name: &str) -> bool {
+    name.strip_suffix(".amazonaws.com").is_some_and(|label| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    })
+}
+
+fn push_unlinked(broken: &mut String, name: &str) {
+    for (at, c) in name.char_indices() {
+        let (before, rest) = (&name[..at], &name[at + c.len_utf8()..]);
+        match c {
+            ':' if rest.starts_with("//") => broken.push_str("[:]"),
+            '\\' if at == 0 && rest.starts_with('\\') => broken.push_str("\\ "),
+            '.' if ends_label(before) && (starts_label(rest) || ends_www(before)) => {
+                broken.push_str("[.]");
+            }
+            c => broken.push(c),
+        }
+    }
+}
+
+fn ends_label(text: &str) -> bool {
+    text.chars().next_back().is_some_and(char::is_alphanumeric)
+}
+
+/// Top-level domains have two letters or more; so `e.g.` and `10.0.0.1` stay whole.
+fn starts_label(text: &str) -> bool {
+    text.chars().take(2).filter(|c| c.is_alphabetic()).count() == 2
+}
+
+fn ends_www(text: &str) -> bool {
+    text.len()
+        .checked_sub(3)
+        .and_then(|at| text.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case("www"))
+}
+
+fn escaped(json: &str, which: impl Fn(char) -> bool) -> String {
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        if which(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// Hostile strings, for tests of everything that renders.
+#[cfg(test)]
+pub(crate) mod hostile {
+    use proptest::prelude::*;
+
+    pub(crate) const FRAGMENTS: &[&str] = &[
+        "<!channel>",
+        "<!here|here>",
+        "<@U012AB3CD>",
+        "<http://evil.example|Approve>",
+        "[a](http://evil.example)",
+        "@here",
+        "@channel",
+        "@everyone",
+        "https://evil.example/x",
+        "www.evil.example",
+        "evil.example/login",
+        "\r\n",
+        "\n\n- approved\n",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "\u{2066}",
+        "\u{200b}",
+        "\u{feff}",
+        "\u{2028}",
+        "\u{85}",
+        "\0",
+        "\u{7f}",
+        "\u{e0041}",
+        "\u{fe0f}",
+        "*_~`",
+        "```",
+        "&lt;!channel&gt;",
+        "{\"a\":1}",
+        "\\u0000",
+        "\\\\host\\x",
+        "=cmd()",
+        "a",
+        "photos-2024",
+        " ",
+        "arn:aws:s3:::",
+        "lambda.amazonaws.com",
+        "]",
+        "(http",
+        "<",
+        "]\u{200b}(http",
+        "<\u{200b}!",
+        "\u{1f4a5}",
+        "e\u{301}\u{301}\u{301}\u{301}",
+        "</p><script>",
+        "%s%n",
+        "\u{ffff}",
+    ];
+
+    pub(crate) fn text() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            4 => prop::sample::select(FRAGMENTS).prop_map(str::to_owned),
+            2 => any::<char>().prop_map(String::from),
+            1 => (prop::sample::select(FRAGMENTS), 1..400_usize).prop_map(|(part, times)| part.repeat(times)),
+        ];
+        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    /// Nothing in it is markup, a link or invisible. Line ends are ours.
+    pub(crate) fn assert_inert(rendered: &str) {
+        for bad in ["<!", "<@", "<http", "](http", "://"] {
+            assert!(!rendered.contains(bad), "{bad} in {rendered:?}");
+        }
+        let www =
+            rendered.split("www.").skip(1).find(|rest| rest.starts_with(char::is_alphanumeric));
+        assert_eq!(www, None, "{rendered:?}");
+        let bad = rendered.chars().find(|c| super::is_invisible(*c) && *c != '\n');
+        assert_eq!(bad, None, "{rendered:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_is_one_visible_line() {
+        assert_eq!(plain("photos-2024"), "photos-2024");
+        assert_eq!(plain("a\r\nb\u{2028}c\td"), "a  b c d");
+        assert_eq!(plain("\u{1b}[31mred\u{202e}\u{200b}\u{feff}\u{e0041}\u{fe0f}\0"), "[31mred");
+        assert_eq!(plain("e\u{301}\u{301}\u{301}\u{301}x"), "e\u{301}\u{301}x");
+        assert_eq!(plain(&"x".repeat(256)), "x".repeat(256));
+        assert_eq!(plain(&"x".repeat(257)), format!("{}…", "x".repeat(255)));
+    }
+
+    #[test]
+    fn mail_has_nothing_to_click() {
+        for (text, shown) in [
+            ("see https://evil.example/x", "see https[:]//evil[.]example/x"),
+            ("www.example.com", "www[.]example[.]com"),
+            ("WWW.1.2", "WWW[.]1.2"),
+            ("evil.example/login", "evil[.]example/login"),
+            ("s3.amazonaws.com/evil/x.html", "s3[.]amazonaws[.]com/evil/x[.]html"),
+            ("evil.s3.amazonaws.com", "evil.s3[.]amazonaws[.]com"),
+            (
+                r#"{"Service":"cloudtrail.amazonaws.com"}"#,
+                r#"{"Service":"cloudtrail.amazonaws.com"}"#,
+            ),
+            ("console.amazonaws.com", "console.amazonaws.com"),
+            ("aws-cli/2.15.0 Python/3.11", "aws-cli/2.15.0 Python/3.11"),
+            ("0.0.0.0/0 and ::/0, e.g. tcp 22", "0.0.0.0/0 and ::/0, e.g. tcp 22"),
+            ("arn:aws:s3:::photos", "arn:aws:s3:::photos"),
+            ("<b>[x](http://y)", "‹b›[x] (http[:]//y)"),
+            (r"\\host\share", r"\ \host\share"),
+        ] {
+            assert_eq!(mail(text), shown);
+        }
+    }
+
+    #[test]
+    fn markdown_is_inline_code() {
+        for (text, shown) in [
+            ("photos", "`photos`"),
+            ("", "`-`"),
+            ("<!channel> & `@here`", "`‹!channel› &amp; '＠here'`"),
+            ("&lt;!here&gt;", "`&amp;lt;!here&amp;gt;`"),
+            ("SSO user bob@example.com", "`SSO user bob＠example[.]com`"),
+        ] {
+            assert_eq!(markdown(text), shown);
+        }
+    }
+
+    #[test]
+    fn shortens_in_the_middle() {
+        assert_eq!(shortened("abcdefghij", 10), "abcdefghij");
+        assert_eq!(shortened("abcdefghijk", 10), "abcd...ijk");
+        assert_eq!(shortened("abcdef", 2), "ab");
+    }
+
+    #[test]
+    fn only_the_console_is_a_link() {
+        let good = "https://eu-west-1.console.aws.amazon.com/s3/buckets/photos?region=eu-west-1&tab=permissions";
+        assert_eq!(console_link(good), Some(good));
+        for bad in [
+            "",
+            "http://eu-west-1.console.aws.amazon.com/",
+            "https://console.aws.amazon.com.evil.example/",
+            "https://evil.example/console.aws.amazon.com/",
+            "https://evilconsole.aws.amazon.com/",
+            "https://evil.example@console.aws.amazon.com/",
+            "https://evil.example#.console.aws.amazon.com/",
+            "https://console.aws.amazon.com/a|b",
+            "https://console.aws.amazon.com/a b",
+            "https://console.aws.amazon.com/a>",
+            "https://console.aws.amazon.com",
+        ] {
+            assert_eq!(console_link(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_comes_leaves_as_one_inert_line(text in hostile::text()) {
+            for rendered in [mail(&text), markdown(&text), phrase_up_to(&text, 512)] {
+                hostile::assert_inert(&rendered);
+                prop_assert!(!rendered.contains(['\n', '<', '>']));
+            }
+            let code = markdown(&text);
+            prop_assert_eq!(code.matches('`').count(), 2);
+            prop_assert!(!code.contains('@'));
+            prop_assert!(plain(&text).chars().count() <= CAP);
+            prop_assert!(ascii(&text).bytes().all(|b| b == b' ' || b.is_ascii_graphic()));
+            prop_assert!(!one_line(&text).contains('\n'));
+            prop_assert!(shortened(&ascii(&text), 20).len() <= 20);
+        }
+
+        #[test]
+        fn json_means_the_same_and_shows_everything(text in hostile::text()) {
+            let line = json(&text).unwrap();
+            prop_assert!(!line.contains(is_invisible) && !line.contains(['<', '>', '&']));
+            prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        }
+    }
+}

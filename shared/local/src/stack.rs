@@ -1,0 +1,265 @@
+//! What the template deploys beside the functions, made in the emulator.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{Cloud, DeadLetterQueue};
+
+/// Trouble with the emulator, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A ledger, a topic with a subscriber, and a dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    pub ledger: String,
+    pub topic: String,
+    cloud: Cloud,
+    inbox: String,
+    dead_letters: String,
+}
+
+/// A message as a queue gets it that is subscribed to the topic.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: String,
+    pub subject: Option<String>,
+    /// The text for `sqs`.
+    pub body: String,
+    /// What filter policies see.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A message as it was given to the topic, with what it says to each kind of subscriber.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub id: String,
+    pub subject: Option<String>,
+    /// By protocol, such as `default`, `email`, `https`.
+    pub texts: BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// An event that no attempt could handle.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The event.
+    pub body: String,
+    /// `RequestID`, `ErrorCode`, `ErrorMessage`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Stack {
+    pub async fn deploy(cloud: &Cloud) -> Result<Self, Error> {
+        Self::deploy_as(cloud, "quell").await
+    }
+
+    /// Several can live in one emulator, each with a prefix of its own.
+    pub async fn deploy_as(cloud: &Cloud, prefix: &str) -> Result<Self, Error> {
+        let ledger = format!("{prefix}-ledger");
+        make_ledger(cloud, &ledger).await?;
+
+        let topic = cloud.sns.create_topic().name(format!("{prefix}-messages")).send().await?;
+        let topic = topic.topic_arn.ok_or("CreateTopic gave no ARN")?;
+        let inbox = make_queue(cloud, &format!("{prefix}-inbox")).await?;
+        let dead_letters = make_queue(cloud, &format!("{prefix}-dead-letters")).await?;
+        let attributes = cloud
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&inbox)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await?;
+        let arn = attributes
+            .attributes()
+            .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn))
+            .ok_or("GetQueueAttributes gave no ARN")?;
+        cloud.sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(arn).send().await?;
+        Ok(Self { ledger, topic, cloud: cloud.clone(), inbox, dead_letters })
+    }
+
+    /// What a function of this stack is given: where AWS is, and what the template sets. `ceiling` is `observe` or
+    /// `act`; `modes` is as in the template's `Modes`.
+    pub fn environment(&self, ceiling: &str, modes: &str) -> Vec<(String, String)> {
+        let mut environment = self.cloud.environment();
+        environment.extend(
+            [
+                ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
+                ("QUELL_TOPIC_ARN", self.topic.as_str()),
+                ("QUELL_CEILING", ceiling),
+                ("QUELL_MODES", modes),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment
+    }
+
+    pub fn dead_letter_queue(&self) -> DeadLetterQueue {
+        DeadLetterQueue { sqs: self.cloud.sqs.clone(), url: self.dead_letters.clone() }
+    }
+
+    /// The messages since the last time, as a queue gets them.
+    pub async fn messages(&self) -> Result<Vec<Message>, Error> {
+        self.received(&self.inbox)
+            .await?
+            .iter()
+            .map(|message| {
+                let envelope: Envelope = serde_json::from_str(message.body().unwrap_or_default())?;
+                let attributes = envelope.attributes.into_iter();
+                Ok(Message {
+                    id: envelope.id,
+                    subject: envelope.subject,
+                    body: envelope.message,
+                    attributes: attributes
+                        .map(|(name, attribute)| (name, attribute.value))
+                        .collect(),
+                })
+            })
+            .collect()
+    }
+
+    /// All messages ever given to the topic, with the texts for subscribers that cannot live on this machine. AWS has
+    /// no such call; the emulator of this crate has.
+    pub async fn published(&self) -> Result<Vec<Published>, Error> {
+        let given: Vec<Given> =
+            serde_json::from_slice(&fetched(&self.cloud.endpoint, "/quell/published").await?)?;
+        let ours = given.into_iter().filter(|message| message.topic == self.topic);
+        Ok(ours
+            .map(|message| Published {
+                id: message.id,
+                subject: message.subject,
+                texts: serde_json::from_str(&message.message)
+                    .unwrap_or_else(|_| BTreeMap::from([("default".into(), message.message)])),
+                attributes: message.attributes,
+            })
+            .collect())
+    }
+
+    /// The events since the last time that no attempt could handle.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        let messages = self.received(&self.dead_letters).await?.into_iter();
+        Ok(messages
+            .map(|message| DeadLetter {
+                body: message.body.unwrap_or_default(),
+                attributes: message
+                    .message_attributes
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value.string_value?)))
+                    .collect(),
+            })
+            .collect())
+    }
+
+    /// Empties a queue.
+    async fn received(&self, queue: &str) -> Result<Vec<aws_sdk_sqs::types::Message>, Error> {
+        let sqs = &self.cloud.sqs;
+        let mut all = Vec::new();
+        loop {
+            let received = sqs
+                .receive_message()
+                .queue_url(queue)
+                .max_number_of_messages(10)
+                .message_attribute_names("All")
+                .send()
+                .await?;
+            let messages = received.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return Ok(all);
+            }
+            for message in &messages {
+                let handle = message.receipt_handle().unwrap_or_default();
+                sqs.delete_message().queue_url(queue).receipt_handle(handle).send().await?;
+            }
+            all.extend(messages);
+        }
+    }
+}
+
+/// What SNS wraps around a message.
+/// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "MessageId")]
+    id: String,
+    #[serde(rename = "Subject")]
+    subject: Option<String>,
+    #[serde(rename = "Message")]
+    message: String,
+    #[serde(rename = "MessageAttributes", default)]
+    attributes: BTreeMap<String, EnvelopeAttribute>,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeAttribute {
+    #[serde(rename = "Value")]
+    value: String,
+}
+
+/// What the emulator's `/quell/published` says.
+#[derive(Deserialize)]
+struct Given {
+    topic: String,
+    id: String,
+    subject: Option<String>,
+    message: String,
+    attributes: BTreeMap<String, String>,
+}
+
+async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
+    let key =
+        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let by_control = GlobalSecondaryIndex::builder()
+        .index_name("by-control")
+        .key_schema(key("control", KeyType::Hash)?)
+        .key_schema(key("created", KeyType::Range)?)
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .build()?;
+    let mut table = cloud
+        .dynamodb
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash)?)
+        .key_schema(key("sk", KeyType::Range)?)
+        .global_secondary_indexes(by_control);
+    for attribute in ["pk", "sk", "control", "created"] {
+        table = table.attribute_definitions(
+            AttributeDefinition::builder()
+                .attribute_name(attribute)
+                .attribute_type(ScalarAttributeType::S)
+                .build()?,
+        );
+    }
+    table.send().await?;
+    Ok(())
+}
+
+async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
+    let queue = cloud.sqs.create_queue().queue_name(name).send().await?;
+    Ok(queue.queue_url.ok_or("CreateQueue gave no URL")?)
+}
+
+/// One plain request. An HTTP client is not worth having for it.
+async fn fetched(endpoint: &str, path: &str) -> Result<Vec<u8>, Error> {
+    let address = endpoint.strip_prefix("http://").unwrap_or(endpoint);
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await?;
+    let head = reply.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("no reply")?;
+    if !reply.starts_with(b"HTTP/1.1 200 ") {
+        return Err(String::from_utf8_lossy(&reply).into());
+    }
+    Ok(reply.split_off(head + 4))
+}

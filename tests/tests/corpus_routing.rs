@@ -1,0 +1,198 @@
+//! Real events that call for one of the controls reach it: a rule of its function matches them, and the control names
+//! the resource that the index of the events names.
+//!
+//! Which control an event calls for is decided by the index: the kind of event, the call or finding, and the label.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
+
+mod corpus_index;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use corpus_index::{Row, corpus, is_account};
+use quamina::Quamina;
+use quell_controls::{REGISTRY, targets};
+use quell_engine::{
+    Meta, Signal, listen,
+    signal::{Heard, parse},
+};
+use serde_json::Value;
+
+/// The bucket could be public by its ACL, its policy, or both.
+const PUBLIC_BUCKET: &[&str] = &["s3-public-acl", "s3-public-policy"];
+
+#[test]
+fn what_calls_for_a_control_reaches_it() {
+    let Some((folder, rows)) = corpus() else { return };
+    let functions = Functions::new();
+    let mut wrong = Vec::new();
+    let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &rows {
+        let text = unscrubbed(&row.read(&folder));
+        let event: Value = serde_json::from_str(&text).unwrap();
+        let Some((controls, resources)) = called_for(row, &event) else { continue };
+        let signals = signals(&text);
+        for control in controls {
+            let meta = REGISTRY.iter().find(|meta| meta.id == *control).unwrap();
+            let rules = functions.rules_that_match(meta.function, &text);
+            let named: BTreeSet<String> = signals
+                .iter()
+                .filter(|signal| meta.hears(signal))
+                .flat_map(|signal| targets(control, signal).unwrap())
+                .collect();
+            if rules.len() != 1 {
+                wrong.push(format!("{}: {control}: matches the rules {rules:?}", row.file));
+            }
+            if named != resources {
+                wrong.push(format!(
+                    "{}: {control}: names {named:?} instead of {resources:?}",
+                    row.file
+                ));
+            }
+            *reached.entry(control).or_default() += 1;
+        }
+    }
+    for (control, events) in &reached {
+        println!("{control:24}{events} events");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(!reached.is_empty(), "no event of the corpus calls for a control");
+}
+
+#[test]
+fn what_must_not_be_acted_upon_names_nothing() {
+    let Some((folder, rows)) = corpus() else { return };
+    for row in rows {
+        let failed = row.error_code.as_deref().is_some_and(|code| !code.is_empty());
+        if !failed && !row.has_quirk("read-only") && !row.has_quirk("sample-finding") {
+            continue;
+        }
+        for signal in signals(&unscrubbed(&row.read(&folder))) {
+            for meta in REGISTRY {
+                let named = targets(meta.id, &signal);
+                assert!(
+                    named.as_ref().is_ok_and(Vec::is_empty),
+                    "{}: {}: {named:?}",
+                    row.file,
+                    meta.id
+                );
+            }
+        }
+    }
+}
+
+/// The controls that the event calls for, and the resources that they must name.
+fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
+    let label = row.label.act.as_deref()?;
+    // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
+    if !row.is_firm_act() && !label.starts_with("evaluate the new") {
+        return None;
+    }
+    let parameters = &event["detail"]["requestParameters"];
+    let bucket = || one(parameters["bucketName"].as_str()?);
+    let (service, name) = (row.service.as_deref()?, row.name.as_deref()?);
+    match (row.kind.as_str(), service, name) {
+        ("cloudtrail-api", "s3", "PutBucketAcl" | "CreateBucket") => {
+            Some((&["s3-public-acl"], bucket()?))
+        }
+        ("cloudtrail-api", "s3", "PutBucketPolicy") => Some((&["s3-public-policy"], bucket()?)),
+        (
+            "cloudtrail-api",
+            "s3",
+            "PutBucketPublicAccessBlock" | "DeleteBucketPublicAccessBlock",
+        ) => Some((&["s3-block-public-access"], bucket()?)),
+        ("cloudtrail-api", "ec2", "AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => {
+            Some((&["sg-open-ingress"], one(word(label, "sg-")?)?))
+        }
+        ("cloudtrail-api", "ec2", "RunInstances") => {
+            let launched = event.pointer("/detail/responseElements/instancesSet/items")?;
+            let ids = launched.as_array()?.iter().filter_map(|item| item["instanceId"].as_str());
+            Some((&["ec2-imdsv2"], ids.map(str::to_owned).collect()))
+        }
+        ("guardduty", ..) if label.starts_with("isolate i-") => {
+            Some((&["ec2-quarantine"], one(word(label, "i-")?)?))
+        }
+        ("access-analyzer", _, "AWS::S3::Bucket") if label.contains("public access") => {
+            Some((PUBLIC_BUCKET, one(last(event["detail"]["resource"].as_str()?))?))
+        }
+        ("securityhub-imported" | "securityhub-custom-action", ..) => found(event),
+        _ => None,
+    }
+}
+
+/// What Security Hub's own checks call for, by the id at the end of the generator. One finding, one resource.
+fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
+    let finding = event.pointer("/detail/findings/0")?;
+    let resource = finding.pointer("/Resources/0")?;
+    let generator = finding["GeneratorId"].as_str()?;
+    let controls: &[&str] = match (resource["Type"].as_str()?, generator.rsplit('/').next()?) {
+        ("AwsS3Bucket", "S3.2" | "S3.3") => PUBLIC_BUCKET,
+        ("AwsEc2Instance", "EC2.8") => &["ec2-imdsv2"],
+        // The first CIS benchmark: 4.1 is SSH, 4.2 is RDP.
+        ("AwsEc2SecurityGroup", "4.1" | "4.2") => &["sg-open-ingress"],
+        _ => return None,
+    };
+    Some((controls, one(last(resource["Id"].as_str()?))?))
+}
+
+/// The part of a label that begins like this, up to the next blank.
+fn word<'a>(label: &'a str, start: &str) -> Option<&'a str> {
+    label.split(' ').find(|word| word.starts_with(start))
+}
+
+/// The name at the end of an ARN.
+fn last(arn: &str) -> &str {
+    arn.rsplit(['/', ':']).next().unwrap_or(arn)
+}
+
+fn one(resource: &str) -> Option<BTreeSet<String>> {
+    Some(BTreeSet::from([resource.to_owned()]))
+}
+
+/// Publishers put other text in place of their account. Such an event is refused, so an account is put there again.
+fn unscrubbed(event: &str) -> String {
+    let mut event: Value = serde_json::from_str(event).unwrap();
+    if event["account"].as_str().is_some_and(|account| !is_account(account)) {
+        event["account"] = Value::from("123456789012");
+        if let Some(recipient) = event.pointer_mut("/detail/recipientAccountId") {
+            *recipient = Value::from("123456789012");
+        }
+    }
+    event.to_string()
+}
+
+fn signals(event: &str) -> Vec<Signal> {
+    let heard = parse(event).unwrap_or_default();
+    heard
+        .into_iter()
+        .filter_map(|heard| match heard {
+            Heard::Signal(signal) => Some(signal),
+            Heard::Ignored(_) | Heard::Refused(_) => None,
+        })
+        .collect()
+}
+
+/// The rules of all functions, as the template has them.
+struct Functions(BTreeMap<&'static str, Quamina<String>>);
+
+impl Functions {
+    fn new() -> Self {
+        let mut served: BTreeMap<&str, Vec<&Meta>> = BTreeMap::new();
+        for meta in REGISTRY {
+            served.entry(meta.function).or_default().push(meta);
+        }
+        let matchers = served.into_iter().map(|(function, controls)| {
+            let mut matcher = Quamina::new();
+            for (index, (name, pattern)) in listen::rules(&controls).into_iter().enumerate() {
+                // Two rules of one function may have the same name.
+                matcher.add_pattern(format!("{name} {index}"), &pattern.to_string()).unwrap();
+            }
+            (function, matcher)
+        });
+        Self(matchers.collect())
+    }
+
+    fn rules_that_match(&self, function: &str, event: &str) -> Vec<String> {
+        self.0[function].matches_for_event(event.as_bytes()).unwrap()
+    }
+}
