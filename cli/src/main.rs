@@ -1,1 +1,88 @@
-fn main() {}
+//! The `quell` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod binaries;
+mod controls;
+mod demo;
+mod emulate;
+mod invoke;
+mod place;
+mod records;
+mod terminal;
+mod undo;
+
+/// Puts dangerous changes in AWS accounts right, seconds after they are made.
+///
+/// Where it works: `demo`, and `invoke` without AWS_ENDPOINT_URL, bring an AWS of their own that vanishes with them.
+/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; `records` and `undo` else go to your AWS account, with
+/// the credentials of your environment.
+#[derive(Parser)]
+#[command(name = "quell", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Shows every remediation at work on an embedded AWS
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
+    /// Delivers an event to a function
+    #[command(after_help = invoke::EXAMPLES)]
+    Invoke(invoke::Invoke),
+    /// Takes back what a record did, if nobody changed the resource since
+    #[command(after_help = undo::EXAMPLES)]
+    Undo(undo::Undo),
+    /// Shows what was observed, fixed, failed and undone
+    #[command(after_help = records::EXAMPLES)]
+    Records(records::Records),
+    /// Shows every control there is
+    #[command(after_help = controls::EXAMPLES)]
+    Controls(controls::Controls),
+    /// Runs the embedded AWS until it is stopped, for `sam local invoke` and for playing
+    #[command(after_help = emulate::EXAMPLES)]
+    Emulate(emulate::Emulate),
+}
+
+/// What a command can end with beside success (0); clap ends with 2 where the arguments are wrong.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// Not everything is as it should be: exit code 1.
+    #[error("{0}")]
+    NotDone(String),
+    /// The command could not do its work: exit code 3.
+    #[error("{0}")]
+    Trouble(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    fn trouble(reason: impl Into<String>) -> Self {
+        Self::Trouble(reason.into().into())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let ended = match Arguments::parse().verb {
+        Verb::Demo(demo) => demo.run().await,
+        Verb::Invoke(invoke) => invoke.run().await,
+        Verb::Undo(undo) => undo.run().await,
+        Verb::Records(records) => records.run().await,
+        Verb::Controls(controls) => controls.run(),
+        Verb::Emulate(emulate) => emulate.run().await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&error.to_string());
+            ExitCode::from(match error {
+                Error::NotDone(_) => 1,
+                Error::Trouble(_) => 3,
+            })
+        }
+    }
+}

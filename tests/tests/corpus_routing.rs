@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use corpus_index::{Row, corpus, is_account};
 use quamina::Quamina;
-use quell_controls::{REGISTRY, targets};
+use quell_controls::REGISTRY;
 use quell_engine::{
     Meta, Signal, listen,
     signal::{Heard, parse},
 };
+use quell_tests::targets;
 use serde_json::Value;
 
 /// The bucket could be public by its ACL, its policy, or both.

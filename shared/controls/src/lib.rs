@@ -1,8 +1,64 @@
 //! The library of remediations, one control per file: `<service>/<control>.rs` holds `<service>-<control>`.
 
+use quell_engine::{Control, Meta};
+
 pub mod ec2;
 pub mod s3;
 pub mod sg;
 
 mod partition;
 mod shape;
+
+/// Every control there is, by what protects the most common mistakes first. Runbooks, tables, rules, permissions and
+/// tests are made of this list.
+pub static REGISTRY: &[&Meta] = &[
+    &s3::public_acl::PublicAcl::META,
+    &s3::public_policy::PublicPolicy::META,
+    &s3::block_public_access::BlockPublicAccess::META,
+    &ec2::imdsv2::Imdsv2::META,
+    &sg::open_ingress::OpenIngress::META,
+    &ec2::quarantine::Quarantine::META,
+];
+
+/// Every control, for programs that serve them all.
+pub type All = (
+    s3::public_acl::PublicAcl,
+    s3::public_policy::PublicPolicy,
+    s3::block_public_access::BlockPublicAccess,
+    ec2::imdsv2::Imdsv2,
+    sg::open_ingress::OpenIngress,
+    ec2::quarantine::Quarantine,
+);
+
+/// Runs an expression with the type of the control that has this id; `None` if there is none.
+///
+/// ```
+/// use quell_engine::Control as _;
+/// assert_eq!(quell_controls::with_control!("ec2-imdsv2", C => C::META.id), Some("ec2-imdsv2"));
+/// assert_eq!(quell_controls::with_control!("nothing", C => C::META.id), None);
+/// ```
+#[macro_export]
+macro_rules! with_control {
+    ($id:expr, $control:ident => $body:expr) => {
+        $crate::with_control!(
+            @ $id, $control => $body,
+            $crate::s3::public_acl::PublicAcl,
+            $crate::s3::public_policy::PublicPolicy,
+            $crate::s3::block_public_access::BlockPublicAccess,
+            $crate::ec2::imdsv2::Imdsv2,
+            $crate::sg::open_ingress::OpenIngress,
+            $crate::ec2::quarantine::Quarantine
+        )
+    };
+    (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{
+        let id: &str = $id;
+        let mut found = None;
+        $(
+            if found.is_none() && id == <$type as quell_engine::Control>::META.id {
+                type $control = $type;
+                found = Some($body);
+            }
+        )+
+        found
+    }};
+}

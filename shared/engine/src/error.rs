@@ -2,6 +2,9 @@
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use lambda_runtime::Diagnostic;
+
+use crate::{Report, control::TargetError, signal::EventError, text};
 
 /// A call that did not do what it should, with what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -132,5 +135,41 @@ fn kind_of(code: &str) -> CallErrorKind {
         | "InvalidInstanceID.NotLinkable"
         | "DependencyViolation" => CallErrorKind::NotReady,
         _ => CallErrorKind::Refused,
+    }
+}
+
+/// An evaluation that must be tried again, or mended by a person. The report says how far it came.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{} of {}: {}: {}", report.control, report.resource, report.outcome, report.reason.as_deref().unwrap_or("no reason given"))]
+pub struct Failure {
+    pub report: Box<Report>,
+}
+
+/// Why an event as a whole goes back to Lambda: it is delivered twice more, then kept in the dead-letter queue.
+#[derive(Debug, thiserror::Error)]
+pub enum EventFailure {
+    /// The event is not one that can be read.
+    #[error("{0}")]
+    Event(#[from] EventError),
+    /// Some evaluations did not end well.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Failed(Vec<Failure>),
+    /// The function is not configured as it must be. Nothing was looked at.
+    #[error("{0}")]
+    Settings(String),
+    /// The event names no resource where it must name one.
+    #[error("{0}")]
+    Target(#[from] TargetError),
+}
+
+impl From<EventFailure> for Diagnostic {
+    fn from(failure: EventFailure) -> Self {
+        let kind = match &failure {
+            EventFailure::Event(_) => "Event",
+            EventFailure::Failed(_) => "Remediation",
+            EventFailure::Settings(_) => "Settings",
+            EventFailure::Target(_) => "Target",
+        };
+        Self { error_type: kind.to_owned(), error_message: text::one_line(&failure.to_string()) }
     }
 }

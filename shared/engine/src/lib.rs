@@ -6,10 +6,15 @@
 pub mod aws;
 pub mod control;
 pub mod error;
+pub mod evaluate;
+pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod modes;
 pub mod notify;
 pub mod outcome;
+pub mod report;
+pub mod serve;
 pub mod signal;
 pub mod text;
 
@@ -18,4 +23,6 @@ pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Se
 pub use error::{CallError, CallErrorKind};
 pub use listen::Listen;
 pub use outcome::Outcome;
+pub use report::Report;
+pub use serve::serve;
 pub use signal::{Actor, Signal, Trigger};

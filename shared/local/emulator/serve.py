@@ -64,10 +64,15 @@ def application():
 def patched(service):
     """moto's application for a service, made when the service is first called. EC2 alone takes a second to import."""
     if service == "ec2":
-        from patches import ec2_groups, ec2_rules
+        from patches import ec2_groups, ec2_metadata, ec2_rules
 
         ec2_groups.apply()
+        ec2_metadata.apply()
         ec2_rules.apply()
+    if service == "cloudwatch":
+        from patches import cloudwatch_cbor
+
+        cloudwatch_cbor.apply()
     return create_backend_app(service)
 
 

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Cloud, DeadLetterQueue};
+use crate::{Cloud, DeadLetterQueue, cloud::ACCOUNT};
 
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -93,6 +93,7 @@ impl Stack {
         let mut environment = self.cloud.environment();
         environment.extend(
             [
+                ("QUELL_ACCOUNT", ACCOUNT),
                 ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),

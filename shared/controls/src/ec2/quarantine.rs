@@ -384,9 +384,11 @@ impl Control for Quarantine {
     }
 
     fn describe(state: &State, change: &Change) -> Description {
-        let protection = |on: bool| format!("termination protection {}", on_or_off(on));
+        let protection =
+            |on: bool| format!("termination protection {}", if on { "on" } else { "off" });
         let deletion = |devices: &[String], on: bool| {
-            let line = |device| format!("{device}: delete on termination {}", on_or_off(on));
+            let fate = if on { "deleted with the instance" } else { "kept when the instance ends" };
+            let line = |device| format!("{device}: {fate}");
             devices.iter().map(line).collect()
         };
         let tag = |value: &str| vec![format!("tag {TAG} = {value}")];
@@ -427,7 +429,7 @@ impl Control for Quarantine {
                 let plus = vec![format!(
                     "{interface}: {ISOLATION_NAME}… (right after {UNTRACKING_NAME}…)"
                 )];
-                ("ec2:ModifyNetworkInterfaceAttribute", Effect::Guarded, now(interface), plus)
+                (MODIFY_INTERFACE, Effect::Guarded, now(interface), plus)
             }
             Change::DeleteUntrackingGroup { .. } => {
                 let minus = vec![format!("security group {UNTRACKING_NAME}…")];
@@ -435,7 +437,7 @@ impl Control for Quarantine {
             }
             Change::RestoreGroups { interface, groups } => {
                 let plus = vec![format!("{interface}: {}", groups.join(", "))];
-                ("ec2:ModifyNetworkInterfaceAttribute", Effect::Set, now(interface), plus)
+                (MODIFY_INTERFACE, Effect::Set, now(interface), plus)
             }
             Change::DeleteGroups => {
                 let minus = vec!["security groups that the record made".to_owned()];
@@ -509,6 +511,7 @@ impl Control for Quarantine {
 }
 
 const DESCRIBE_INTERFACES: &str = "ec2:DescribeNetworkInterfaces";
+const MODIFY_INTERFACE: &str = "ec2:ModifyNetworkInterfaceAttribute";
 
 const VERIFIED: &str = "Isolation is verified as configuration: each interface is read again and holds one group \
                         without rules. No packet is sent to try it.";
@@ -695,17 +698,26 @@ impl Quarantine {
         untracking: &str,
         isolation: &str,
     ) -> Result<(), CallError> {
-        let found = self.interfaces("network-interface-id", interface).await?;
-        let Some(found) = found.into_iter().next() else {
+        let (found, empty) = tokio::join!(
+            self.interfaces("network-interface-id", interface),
+            groups::without_rules(&self.ec2, BTreeSet::from([isolation.to_owned()])),
+        );
+        let Some(found) = found?.into_iter().next() else {
             // It was deleted. Whether nothing is left open is seen when the instance is read again.
             return Ok(());
         };
         let attachment = found.attachment();
         let is_ours = attachment.and_then(|to| to.instance_id()) == Some(instance.as_str());
-        let held = groups_of(&found);
-        let untracked = match swap(&held.0, is_ours, untracking, isolation) {
+        let untracked = match swap(&groups_of(&found).0, is_ours, untracking, isolation) {
             Swap::Nothing => return Ok(()),
             Swap::Close => Ok(()),
+            Swap::Both if !empty?.contains(isolation) => {
+                let why = format!(
+                    "{isolation}, which was made without rules for {interface}, is gone or has rules now; {interface} \
+                     keeps its groups"
+                );
+                return Err(CallError::new(MODIFY_INTERFACE, CallErrorKind::Refused, why));
+            }
             Swap::Both => self.set_groups(interface, &[untracking.to_owned()]).await,
         };
         // Without an answer the interface may be open: it is closed before the error is passed on.
@@ -722,7 +734,7 @@ impl Quarantine {
     async fn set_groups(&self, interface: &str, groups: &[String]) -> Result<(), CallError> {
         let request = self.ec2.modify_network_interface_attribute();
         let request = request.network_interface_id(interface).set_groups(Some(groups.to_vec()));
-        request.send().await.during("ec2:ModifyNetworkInterfaceAttribute").map(drop)
+        request.send().await.during(MODIFY_INTERFACE).map(drop)
     }
 }
 
@@ -760,7 +772,7 @@ fn left_open(error: CallError, interface: &str, untracking: &str, isolation: &st
 fn made_at<'a>(progress: &Progress<'a>, place: usize) -> Result<&'a str, CallError> {
     progress.made.get(place).and_then(Option::as_deref).ok_or_else(|| {
         CallError::new(
-            "ec2:ModifyNetworkInterfaceAttribute",
+            MODIFY_INTERFACE,
             CallErrorKind::Refused,
             "the record does not know the group that was to be made for it; nothing is changed without it",
         )
@@ -802,10 +814,6 @@ fn volumes(instance: &Instance) -> Vec<Volume> {
 fn tagged(kind: ResourceType, record: &str) -> TagSpecification {
     let tag = Tag::builder().key(TAG).value(record).build();
     TagSpecification::builder().resource_type(kind).tags(tag).build()
-}
-
-fn on_or_off(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod email;
 pub mod machine;
 pub mod sms;
 pub mod sns;
+pub mod topic;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Actor, Description, Meta, Outcome, Safety, Severity, text};
 
 pub use sns::{Envelope, publish};
+pub use topic::Topic;
 
 /// The version of [`Message`] as machines read it. Fields may be added under the same version.
 pub const VERSION: u8 = 1;

@@ -1,32 +1,78 @@
-"""The security groups of an instance are those of its primary network interface.
+"""What moto 5.2.5 lacks or has wrong about instances in quarantine.
 
-moto keeps two lists: changing the groups of an interface leaves the instance's as they were, and an interface shows the
-groups of both. It also deletes groups that are in use.
-
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html (`groupSet`)
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceAttribute.html (`GroupId.N`)
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyNetworkInterfaceAttribute.html (`SecurityGroupId.N`)
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSecurityGroup.html (`DependencyViolation`)
-
-Ours, and not proven by an independent emulator.
+Every response that these patches make is ours: no independent emulator proves it.
 """
 
-from moto.ec2.exceptions import DependencyViolationError
+from moto.ec2.exceptions import (
+    DependencyViolationError,
+    InvalidSecurityGroupNotFoundError,
+)
+from moto.ec2.models import EC2Backend
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
-from moto.ec2.models.security_groups import SecurityGroupBackend
 
 
 def apply():
-    Instance.security_groups = property(groups_of_instance, set_groups_of_instance)
-    NetworkInterface.group_set = property(lambda interface: interface._group_set)
-    delete = SecurityGroupBackend._delete_security_group
+    groups_belong_to_interfaces()
+    interfaces_take_only_groups_that_exist()
+    groups_in_use_are_not_deleted()
 
-    def delete_unless_used(backend, vpc_id, group_id):
-        used = any(
+
+def groups_belong_to_interfaces():
+    """Security groups are those of an interface; an instance shows those of its primary one.
+
+    moto keeps a second list at the instance and shows the union of both, in any order, at every interface, so that
+    ModifyNetworkInterfaceAttribute cannot take a group away.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyNetworkInterfaceAttribute.html
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/changing-security-group.html
+    """
+
+    def primary(instance):
+        return getattr(instance, "nics", {}).get(0)
+
+    def read(instance):
+        interface = primary(instance)
+        return interface._group_set if interface else instance._groups_at_launch
+
+    def write(instance, groups):
+        interface = primary(instance)
+        if interface:
+            interface._group_set = list(groups)
+        instance._groups_at_launch = groups
+
+    Instance.security_groups = property(read, write)
+    NetworkInterface.group_set = property(lambda interface: list(interface._group_set))
+
+
+def interfaces_take_only_groups_that_exist():
+    """moto puts None in place of a group that is not there, and fails with 500 at the next look.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html (InvalidGroup.NotFound)
+    """
+    modify = EC2Backend.modify_network_interface_attribute
+
+    def checked(backend, eni_id, group_ids, *args, **kwargs):
+        for group_id in group_ids or []:
+            if backend.get_security_group_from_id(group_id) is None:
+                raise InvalidSecurityGroupNotFoundError(group_id)
+        return modify(backend, eni_id, group_ids, *args, **kwargs)
+
+    EC2Backend.modify_network_interface_attribute = checked
+
+
+def groups_in_use_are_not_deleted():
+    """A group that an interface holds, or that a rule of another group names, cannot be deleted.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSecurityGroup.html
+    """
+    delete = EC2Backend._delete_security_group
+
+    def checked(backend, vpc_id, group_id):
+        held = any(
             group.id == group_id
             for interface in backend.enis.values()
-            if not (interface.instance and interface.instance._state.name == "terminated")
+            # moto keeps the interfaces of terminated instances.
+            if not (interface.instance and interface.instance.state == "terminated")
             for group in interface._group_set
         )
         named = any(
@@ -36,22 +82,8 @@ def apply():
             if group.id != group_id
             for rule in group.ingress_rules + group.egress_rules
         )
-        if used or named:
+        if held or named:
             raise DependencyViolationError(f"resource {group_id} has a dependent object")
         return delete(backend, vpc_id, group_id)
 
-    SecurityGroupBackend._delete_security_group = delete_unless_used
-
-
-def groups_of_instance(instance):
-    primary = getattr(instance, "nics", {}).get(0)
-    return primary._group_set if primary else instance.__dict__.get("launch_groups", [])
-
-
-def set_groups_of_instance(instance, groups):
-    """At launch there is no interface yet; it gets its groups from this list."""
-    primary = getattr(instance, "nics", {}).get(0)
-    if primary:
-        primary._group_set = list(groups)
-    else:
-        instance.__dict__["launch_groups"] = list(groups)
+    EC2Backend._delete_security_group = checked

@@ -1,7 +1,7 @@
 //! An instance with two interfaces, whose groups differ, that GuardDuty saw looking for a mining pool.
 
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, Filter, Instance, InstanceAttributeName,
+    BlockDeviceMapping, EbsBlockDevice, Filter, InstanceAttributeName,
     InstanceNetworkInterfaceSpecification, InstanceType, IpPermission, IpRange, NetworkInterface,
     ResourceType, Tag, TagSpecification,
 };
@@ -47,7 +47,10 @@ pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
         .tag_specifications(tags)
         .send()
         .await?;
-    let instance = text(run.instances().first().and_then(Instance::instance_id), "instance id")?;
+    let launched = run.instances().first().ok_or("the emulator launched no instance")?;
+    let instance = text(launched.instance_id(), "instance id")?;
+    let interface = launched.network_interfaces().first();
+    let interface = text(interface.and_then(|one| one.network_interface_id()), "interface id")?;
 
     // The order is not the one that sorting gives: undo must keep it.
     let mut two = [web.clone(), admin];
@@ -62,7 +65,7 @@ pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
 
     Ok(Staged {
         control: "ec2-quarantine",
-        event: finding(&instance, &vpc, &subnet, &web, name)?,
+        event: finding(&instance, [&interface, &vpc, &subnet, &web], name)?,
         resource: instance,
     })
 }
@@ -166,32 +169,32 @@ async fn group(
     Ok(id)
 }
 
-/// The sample, about these resources. Its ids follow from the instance's, so that no two stagings share them.
-fn finding(
-    instance: &str,
-    vpc: &str,
-    subnet: &str,
-    group: &str,
-    name: &str,
-) -> Result<Value, Error> {
+/// The sample, about these resources: an interface, its VPC, subnet and group. The ids of event and finding follow from
+/// the instance's, so that no two stagings share them.
+fn finding(instance: &str, network: [&str; 4], name: &str) -> Result<Value, Error> {
     let sample: Value = serde_json::from_str(FINDING)?;
-    let old = |pointer: &str| text(sample.pointer(pointer).and_then(Value::as_str), pointer);
-    let details = "/detail/resource/instanceDetails";
-    let interface = format!("{details}/networkInterfaces/0");
+    let [interface, vpc, subnet, group] = network;
+    let group_name = format!("{name}-web");
     let digits = instance.trim_start_matches("i-");
-    let of_the_interface = [
-        (old(&format!("{interface}/vpcId"))?, vpc.to_owned()),
-        (old(&format!("{interface}/subnetId"))?, subnet.to_owned()),
-        (old(&format!("{interface}/securityGroups/0/groupId"))?, group.to_owned()),
-        (old(&format!("{interface}/securityGroups/0/groupName"))?, format!("{name}-web")),
-        (old(&format!("{details}/instanceId"))?, instance.to_owned()),
-        (old("/detail/id")?, format!("{digits:0<32}")),
-        (old("/id")?, uuid(digits)),
-    ];
-    let text = of_the_interface
-        .iter()
-        .fold(FINDING.to_owned(), |text, (old, new)| text.replace(old.as_str(), new));
-    Ok(serde_json::from_str(&text)?)
+    let (id, event_id) = (format!("{digits:0<32}"), uuid(digits));
+    let details = "/detail/resource/instanceDetails";
+    let event = [
+        ("/instanceId", instance),
+        ("/networkInterfaces/0/networkInterfaceId", interface),
+        ("/networkInterfaces/0/vpcId", vpc),
+        ("/networkInterfaces/0/subnetId", subnet),
+        ("/networkInterfaces/0/securityGroups/0/groupId", group),
+        ("/networkInterfaces/0/securityGroups/0/groupName", &group_name),
+    ]
+    .map(|(pointer, new)| (format!("{details}{pointer}"), new))
+    .into_iter()
+    .chain([("/detail/id".to_owned(), id.as_str()), ("/id".to_owned(), event_id.as_str())])
+    .try_fold(FINDING.to_owned(), |event, (pointer, new)| {
+        // Everywhere in the text: titles and ARNs repeat the ids.
+        let old = text(sample.pointer(&pointer).and_then(Value::as_str), &pointer)?;
+        Ok::<_, Error>(event.replace(&old, new))
+    })?;
+    Ok(serde_json::from_str(&event)?)
 }
 
 fn uuid(digits: &str) -> String {

@@ -32,6 +32,51 @@ pub struct Staged {
     pub event: Value,
 }
 
+impl Staged {
+    /// Another sample event of the control, about this resource: every text that the staging replaced in
+    /// `violating.json` is replaced in it too.
+    pub fn about_it(&self, sample: &str) -> Result<String, Error> {
+        let violating = match self.control {
+            "ec2-imdsv2" => include_str!("../../../../events/ec2-imdsv2/violating.json"),
+            "ec2-quarantine" => include_str!("../../../../events/ec2-quarantine/violating.json"),
+            "s3-block-public-access" => {
+                include_str!("../../../../events/s3-block-public-access/violating.json")
+            }
+            "s3-public-acl" => include_str!("../../../../events/s3-public-acl/violating.json"),
+            "s3-public-policy" => {
+                include_str!("../../../../events/s3-public-policy/violating.json")
+            }
+            "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            other => return Err(format!("no scenario for control {other}").into()),
+        };
+        let mut pairs = Vec::new();
+        differing(&serde_json::from_str(violating)?, &self.event, &mut pairs);
+        // The longest first: an ARN before the name in it.
+        pairs.sort_by_key(|(old, _)| std::cmp::Reverse(old.len()));
+        Ok(pairs.iter().fold(sample.to_owned(), |text, (old, new)| text.replace(old, new)))
+    }
+}
+
+/// The texts that are at the same place in both, but not the same.
+fn differing(one: &Value, other: &Value, pairs: &mut Vec<(String, String)>) {
+    match (one, other) {
+        (Value::String(old), Value::String(new)) if old != new => {
+            pairs.push((old.clone(), new.clone()));
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            old.iter().zip(new).for_each(|(old, new)| differing(old, new, pairs));
+        }
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, old) in old {
+                if let Some(new) = new.get(key) {
+                    differing(old, new, pairs);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Makes the bad state of a control. `name` is unique among the stagings of one emulator.
 pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, Error> {
     match control {

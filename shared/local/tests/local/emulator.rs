@@ -50,9 +50,11 @@ fn connections_stay_open() {
     {
         // A body that nobody reads must not be taken for the next request.
         let length = body.len();
+        let signature = "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request";
         write!(
             stream.get_mut(),
-            "{request} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{request} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {signature}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
         let mut head = Vec::new();

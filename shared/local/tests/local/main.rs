@@ -1,5 +1,7 @@
 //! AWS and Lambda on one machine, as the demo and the other tests use them.
 
+#![allow(clippy::unwrap_used)] // Clippy allows it in tests, but not in what they share.
+
 mod emulator;
 mod lambda;
 mod stack;

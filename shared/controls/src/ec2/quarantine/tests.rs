@@ -221,11 +221,11 @@ fn the_order_of_groups_makes_no_difference_but_is_kept() {
 }
 
 fn isolated_by(changes: &[Change]) -> Vec<&str> {
-    let interface = |change| match change {
-        &Change::Isolate { ref interface, .. } => Some(interface.as_str()),
+    let isolated = changes.iter().filter_map(|change| match change {
+        Change::Isolate { interface, .. } => Some(interface.as_str()),
         _ => None,
-    };
-    changes.iter().filter_map(interface).collect()
+    });
+    isolated.collect()
 }
 
 /// What the changes make of a state, and the ids of what they made.

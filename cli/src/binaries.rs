@@ -1,0 +1,86 @@
+//! The function binaries: built from this checkout when they are not given.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use quell_controls::REGISTRY;
+use quell_local::Function;
+
+use crate::{Error, terminal};
+
+/// As in the template.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MEMORY: u32 = 256;
+
+/// A folder with the binary of every function.
+pub(crate) struct Binaries(PathBuf);
+
+impl Binaries {
+    /// Those in `folder`, or else those beside this program, built anew if they are stale.
+    pub(crate) fn ready(folder: Option<&Path>) -> Result<Self, Error> {
+        if let Some(folder) = folder {
+            return Ok(Self(folder.to_owned()));
+        }
+        let program = std::env::current_exe().map_err(|error| Error::Trouble(error.into()))?;
+        let beside = program.parent().unwrap_or(Path::new(".")).to_owned();
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        if workspace.exists() {
+            build(&workspace, &beside)?;
+        }
+        Ok(Self(beside))
+    }
+
+    /// A function with this environment.
+    pub(crate) fn function(
+        &self,
+        name: &str,
+        environment: Vec<(String, String)>,
+    ) -> Result<Function, Error> {
+        let program = self.0.join(name);
+        if !program.is_file() {
+            return Err(Error::trouble(format!(
+                "there is no binary of {name} in {}; build it with: cargo build --workspace --bins",
+                self.0.display()
+            )));
+        }
+        Ok(Function::new(name, program, environment, TIMEOUT, MEMORY))
+    }
+}
+
+/// A function's name, or words about which there are.
+pub(crate) fn function(name: &str) -> Result<String, String> {
+    if REGISTRY.iter().any(|meta| meta.function == name) {
+        return Ok(name.to_owned());
+    }
+    let mut all: Vec<_> = REGISTRY.iter().map(|meta| meta.function).collect();
+    all.dedup();
+    Err(format!("the functions are {}", all.join(", ")))
+}
+
+/// Builds the binaries into the folder that this program came from.
+fn build(workspace: &Path, beside: &Path) -> Result<(), Error> {
+    let profile = match beside.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => return Ok(()),
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    terminal::progress("building the functions (the first time this takes minutes)");
+    let built = Command::new(cargo)
+        .args(["build", "--workspace", "--bins", "--profile", profile, "--manifest-path"])
+        .arg(workspace)
+        .env("CARGO_TARGET_DIR", beside.parent().unwrap_or(beside))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Error::trouble(format!("cargo build ended with {status}"))),
+        Err(error) => Err(Error::trouble(format!(
+            "cargo cannot be run ({error}); install Rust from https://rustup.rs"
+        ))),
+    }
+}

@@ -1,0 +1,266 @@
+//! `quell demo`: every remediation at work, on an embedded AWS, by the real function binaries.
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::Args;
+use quell_controls::REGISTRY;
+use quell_engine::{Description, Meta, Outcome, aws::Call, ledger::Record};
+use quell_local::{
+    Cloud, Emulator, Stack,
+    scenario::{self, Staged},
+};
+use serde::Serialize;
+
+use crate::{
+    Error,
+    binaries::Binaries,
+    place::Place,
+    records,
+    terminal::{self, Tone},
+    undo::undo,
+};
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  quell demo
+  quell demo --json | jq '.[] | {control, outcome, milliseconds}'
+  quell demo --keep      # then, in another terminal, set what it prints and try: quell records
+
+Exit codes: 0 everything was fixed, 1 something was not, 3 the embedded AWS or the build failed.";
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// An array with one object for each remediation
+    #[arg(long)]
+    json: bool,
+    /// Leave the embedded AWS running until Ctrl-C, for playing
+    #[arg(long)]
+    keep: bool,
+    /// Take the function binaries from this folder instead of building them
+    #[arg(long, value_name = "FOLDER")]
+    functions: Option<PathBuf>,
+}
+
+/// What became of one bad state. Every fact is read back from AWS or the ledger, or measured here.
+#[derive(Serialize)]
+struct Shown {
+    control: String,
+    resource: String,
+    /// The file that the event was made of.
+    event: String,
+    who: Option<String>,
+    outcome: Outcome,
+    changes: Vec<Description>,
+    /// Calls on the resource's own services.
+    calls: Vec<Call>,
+    /// AWS shows it, asked with a client of the demo's own.
+    verified: bool,
+    /// From the event's delivery until the function answered: fixed, verified, recorded and told.
+    milliseconds: u64,
+    record: Option<String>,
+    /// The subject of the message.
+    message: Option<String>,
+    /// Of the one that is undone: whether the resource equals what it was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undone: Option<bool>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Shown {
+    fn is_well(&self) -> bool {
+        self.outcome == Outcome::Fixed
+            && self.verified
+            && self.message.is_some()
+            && self.undone != Some(false)
+    }
+}
+
+/// The remediation that is undone: the one that people meet first.
+const UNDONE: &str = "s3-public-acl";
+
+impl Demo {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let binaries = Binaries::ready(self.functions.as_deref())?;
+        let started = Instant::now();
+        let emulator = Emulator::start_on("127.0.0.1", 0, &mut |step| terminal::progress(step))
+            .map_err(|error| Error::Trouble(error.into()))?;
+        let cloud = emulator.cloud();
+        let stack = Stack::deploy(&cloud).await?;
+        let place = Place::embedded(&cloud, &stack.ledger, &stack.topic);
+        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
+        let environment = stack.environment("act", &modes.join(","));
+
+        terminal::progress("making the bad states");
+        let mut stages = Vec::new();
+        for meta in REGISTRY {
+            stages.push((*meta, scenario::stage(&cloud, meta.id, "demo").await?));
+        }
+
+        let mut shown = Vec::new();
+        for (meta, staged) in &stages {
+            let function = binaries.function(meta.function, environment.clone())?;
+            let before = scenario::snapshot(&cloud, staged).await?;
+            let delivered = Instant::now();
+            let attempt = function
+                .invoke(staged.event.to_string())
+                .await
+                .map_err(|error| Error::Trouble(error.into()))?;
+            let milliseconds = u64::try_from(delivered.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let mut one = read_back(&cloud, &stack, &place, meta, staged).await?;
+            one.milliseconds = milliseconds;
+            one.reason = one.reason.or_else(|| attempt.answer.error_message());
+            if meta.id == UNDONE {
+                one.undone = Some(undone(&cloud, &place, staged, &one, &before).await?);
+            }
+            if !self.json {
+                show(&one);
+            }
+            shown.push(one);
+        }
+
+        if self.json {
+            terminal::json(&shown)?;
+        } else {
+            let fixed = shown.iter().filter(|one| one.is_well()).count();
+            terminal::line(&format!(
+                "{fixed} of {} put right, in {:.0} s with starting and stopping an AWS",
+                shown.len(),
+                started.elapsed().as_secs_f32()
+            ));
+        }
+        if self.keep {
+            keep(&cloud, &stack).await?;
+        }
+        let unwell: Vec<_> =
+            shown.iter().filter(|one| !one.is_well()).map(|one| one.control.as_str()).collect();
+        if unwell.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::NotDone(format!("not put right: {}", unwell.join(", "))))
+        }
+    }
+}
+
+/// What AWS, the ledger and a subscriber of the topic say, asked with clients of the demo's own.
+async fn read_back(
+    cloud: &Cloud,
+    stack: &Stack,
+    place: &Place,
+    meta: &Meta,
+    staged: &Staged,
+) -> Result<Shown, Error> {
+    let newest = place.ledger.newest(meta.id, 10).await;
+    let record: Option<Record> = newest
+        .map_err(|error| Error::Trouble(error.into()))?
+        .into_iter()
+        .find(|record| record.intent.resource == staged.resource);
+    let told = stack.messages().await?;
+    let message = told
+        .into_iter()
+        .find(|message| message.attributes.get("control").is_some_and(|id| id == meta.id));
+    let intent = record.as_ref().map(|record| &record.intent);
+    Ok(Shown {
+        control: meta.id.to_owned(),
+        resource: staged.resource.clone(),
+        event: format!("events/{}/violating.json", meta.id),
+        who: intent.and_then(|intent| intent.actor.as_ref()).map(|actor| {
+            let from = actor.source_ip.as_ref().map(|ip| format!(" from {ip}"));
+            format!("{}{}", actor.principal, from.unwrap_or_default())
+        }),
+        outcome: record.as_ref().map_or(Outcome::Failed, |record| record.status.outcome()),
+        changes: intent.map(|intent| intent.changes.clone()).unwrap_or_default(),
+        calls: record.as_ref().map(|record| record.result.calls.clone()).unwrap_or_default(),
+        verified: !scenario::is_violating(cloud, staged).await?,
+        milliseconds: 0,
+        message: message.and_then(|message| message.subject),
+        undone: None,
+        reason: record.as_ref().and_then(|record| record.result.reason.clone()),
+        record: record.map(|record| record.id),
+    })
+}
+
+/// Undoes it, and looks whether everything is as it was before.
+async fn undone(
+    cloud: &Cloud,
+    place: &Place,
+    staged: &Staged,
+    one: &Shown,
+    before: &serde_json::Value,
+) -> Result<bool, Error> {
+    let Some(id) = &one.record else { return Ok(false) };
+    let record = records::find(place, id).await?;
+    let report = undo(place, record).await?;
+    let now = scenario::snapshot(cloud, staged).await?;
+    Ok(report.outcome == Outcome::Undone && now == *before)
+}
+
+fn show(one: &Shown) {
+    let say = |name: &str, value: &str| {
+        terminal::line(&format!("  {name:<9}{}", terminal::clean(value)));
+    };
+    terminal::line(&terminal::toned(
+        Tone::Bold,
+        &format!("{}: {}", one.control, terminal::clean(&one.resource)),
+    ));
+    say("event", &one.event);
+    say("who", one.who.as_deref().unwrap_or("the event does not say"));
+    let word = one.outcome.to_string();
+    let tone = if one.is_well() { Tone::Good } else { Tone::Bad };
+    terminal::line(&format!(
+        "  {:<9}{} after {} ms, {}",
+        "outcome",
+        terminal::toned(tone, &word),
+        one.milliseconds,
+        if one.verified { "AWS shows it" } else { "but AWS still shows the bad state" }
+    ));
+    if let Some(reason) = &one.reason {
+        say("reason", reason);
+    }
+    terminal::line("  changes");
+    records::diff(&one.changes);
+    say("reads", &counted(one.calls.iter().filter(|call| !call.is_write())));
+    say("writes", &counted(one.calls.iter().filter(|call| call.is_write())));
+    say("message", one.message.as_deref().unwrap_or("none"));
+    if let Some(record) = &one.record {
+        say("undo", &format!("quell undo {record}"));
+    }
+    match one.undone {
+        Some(true) => {
+            say("undone", "the resource equals what it was before, read back from AWS");
+        }
+        Some(false) => say("undone", "no: the resource is not what it was before"),
+        None => {}
+    }
+    terminal::line("");
+}
+
+/// Each operation once, in the order of the first, with how often it was called.
+fn counted<'c>(calls: impl Iterator<Item = &'c Call>) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for call in calls {
+        match counts.iter_mut().find(|(operation, _)| *operation == call.operation) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&call.operation, 1)),
+        }
+    }
+    let counted = counts.iter().map(|(operation, count)| match count {
+        1 => (*operation).to_owned(),
+        _ => format!("{operation} x{count}"),
+    });
+    counted.collect::<Vec<_>>().join(", ")
+}
+
+/// Says how to reach the embedded AWS, and waits for Ctrl-C.
+async fn keep(cloud: &Cloud, stack: &Stack) -> Result<(), Error> {
+    let environment = stack.environment("act", "");
+    terminal::progress(&format!(
+        "the embedded AWS stays at {}; in another terminal:",
+        cloud.endpoint
+    ));
+    for (name, value) in environment.iter().filter(|(_, value)| !value.is_empty()) {
+        terminal::progress(&format!("  export {name}={value}"));
+    }
+    terminal::progress("Ctrl-C ends it");
+    tokio::signal::ctrl_c().await.map_err(|error| Error::Trouble(error.into()))
+}

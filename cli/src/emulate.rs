@@ -1,0 +1,70 @@
+//! `quell emulate`: the embedded AWS alone.
+
+use clap::Args;
+use quell_controls::REGISTRY;
+use quell_local::{Emulator, Stack, scenario};
+use serde_json::{Map, Value};
+
+use crate::{Error, terminal};
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  quell emulate
+  quell emulate --stage s3-public-acl --event event.json
+  quell emulate --host 0.0.0.0 --reachable-as host.docker.internal > env.json
+
+It prints what a function needs to know as JSON, in the form of `sam local invoke --env-vars`, and runs until Ctrl-C.";
+
+#[derive(Args)]
+pub(crate) struct Emulate {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The port to listen on; 0 is any free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The host by which functions reach it, if that is another
+    #[arg(long, value_name = "HOST")]
+    reachable_as: Option<String>,
+    /// Make the bad state of this control
+    #[arg(long, value_name = "CONTROL", value_parser = crate::records::control)]
+    stage: Option<String>,
+    /// Write the event that tells of the bad state to this file
+    #[arg(long, value_name = "FILE", requires = "stage")]
+    event: Option<std::path::PathBuf>,
+    /// The ceiling that functions are given
+    #[arg(long, default_value = "act", value_parser = ["observe", "act"])]
+    ceiling: String,
+}
+
+impl Emulate {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let emulator =
+            Emulator::start_on(&self.host, self.port, &mut |step| terminal::progress(step))
+                .map_err(|error| Error::Trouble(error.into()))?;
+        let cloud = emulator.cloud();
+        let stack = Stack::deploy(&cloud).await?;
+        if let Some(control) = &self.stage {
+            let staged = scenario::stage(&cloud, control, "emulate").await?;
+            terminal::progress(&format!("made the bad state of {control} on {}", staged.resource));
+            if let Some(file) = &self.event {
+                std::fs::write(file, staged.event.to_string())
+                    .map_err(|error| Error::trouble(format!("{}: {error}", file.display())))?;
+            }
+        }
+        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
+        let environment: Map<String, Value> = stack
+            .environment(&self.ceiling, &modes.join(","))
+            .into_iter()
+            .map(|(name, value)| match (&self.reachable_as, name.as_str()) {
+                (Some(host), "AWS_ENDPOINT_URL") => {
+                    let port = value.rsplit(':').next().unwrap_or_default();
+                    (name, Value::String(format!("http://{host}:{port}")))
+                }
+                _ => (name, Value::String(value)),
+            })
+            .collect();
+        terminal::json(&serde_json::json!({ "Parameters": environment }))?;
+        terminal::progress(&format!("the embedded AWS is at {}; Ctrl-C ends it", cloud.endpoint));
+        tokio::signal::ctrl_c().await.map_err(|error| Error::Trouble(error.into()))
+    }
+}

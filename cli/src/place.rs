@@ -1,0 +1,71 @@
+//! Where a command works: an endpoint that the environment names, or the account of the environment's credentials.
+
+use aws_config::{BehaviorVersion, Region};
+use quell_engine::{Clients, During as _, ledger::Ledger};
+use quell_local::Cloud;
+
+use crate::Error;
+
+/// The table that `template.yaml` makes.
+const TABLE: &str = "quell-ledger";
+
+/// One account and region, with its ledger.
+pub(crate) struct Place {
+    pub(crate) aws: Clients,
+    pub(crate) ledger: Ledger,
+    pub(crate) table: String,
+    pub(crate) topic: Option<String>,
+    /// Who is asking, for the record.
+    pub(crate) principal: String,
+}
+
+impl Place {
+    /// The embedded AWS, or what the environment says.
+    pub(crate) async fn from_environment() -> Result<Self, Error> {
+        let region = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(quell_engine::aws::http_client())
+            .load()
+            .await
+            .region()
+            .map(Region::to_string);
+        let aws = Clients::load("", region.clone().unwrap_or_default()).await;
+        if region.is_none() {
+            return Err(Error::trouble(
+                "no AWS region is set; set AWS_REGION, or a region in your profile",
+            ));
+        }
+        let caller = aws_sdk_sts::Client::new(aws.sdk())
+            .get_caller_identity()
+            .send()
+            .await
+            .during("sts:GetCallerIdentity")
+            .map_err(|error| Error::trouble(format!("AWS cannot be reached as you: {error}")))?;
+        let account = caller.account().unwrap_or_default().to_owned();
+        let principal = caller.arn().unwrap_or("unknown").to_owned();
+        let aws = aws.of_account(account);
+        let table = variable("QUELL_LEDGER_TABLE").unwrap_or_else(|| TABLE.to_owned());
+        Ok(Self {
+            ledger: Ledger::new(&aws, table.as_str()),
+            table,
+            topic: variable("QUELL_TOPIC_ARN"),
+            aws,
+            principal,
+        })
+    }
+
+    /// An embedded AWS of this process.
+    pub(crate) fn embedded(cloud: &Cloud, table: &str, topic: &str) -> Self {
+        let aws = Clients::new(cloud.sdk.clone(), quell_local::cloud::ACCOUNT);
+        Self {
+            ledger: Ledger::new(&aws, table),
+            table: table.to_owned(),
+            topic: Some(topic.to_owned()),
+            aws,
+            principal: format!("arn:aws:iam::{}:user/demo", quell_local::cloud::ACCOUNT),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,177 @@
+//! An embedded AWS with Quell's engine in this process: for laws about what a control does.
+
+use std::time::{Duration, Instant};
+
+use aws_smithy_runtime_api::{
+    client::{
+        http::{
+            HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector,
+            http_client_fn,
+        },
+        orchestrator::{HttpRequest, HttpResponse},
+    },
+    http::StatusCode,
+    shared::IntoShared as _,
+};
+use aws_smithy_types::body::SdkBody;
+use quell_controls::{All, REGISTRY};
+use quell_engine::{
+    Clients, Outcome, Report,
+    aws::http_client,
+    error::EventFailure,
+    evaluate::Engine,
+    ledger::Ledger,
+    modes::{Mode, Modes},
+    notify::Topic,
+    report::Response,
+    serve::{Controls as _, handle},
+};
+use quell_local::{Cloud, Emulator, Stack, cloud::ACCOUNT, scenario::Staged};
+use serde_json::Value;
+
+pub struct Rig {
+    pub cloud: Cloud,
+    pub stack: Stack,
+    pub aws: Clients,
+    pub ledger: Ledger,
+    _emulator: Emulator,
+}
+
+impl Rig {
+    pub async fn start() -> Self {
+        let emulator = Emulator::start().expect("the embedded AWS starts");
+        let cloud = Cloud::at(&emulator.endpoint);
+        let stack = Stack::deploy(&cloud).await.expect("the stack is deployed");
+        let aws = Clients::new(cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, stack.ledger.as_str());
+        Self { cloud, stack, aws, ledger, _emulator: emulator }
+    }
+
+    fn engine(&self, mode: Mode) -> Engine {
+        Engine {
+            ledger: self.ledger.clone(),
+            topic: Some(Topic::new(
+                &Clients::new(self.cloud.sdk.clone(), ACCOUNT),
+                self.stack.topic.as_str(),
+            )),
+            modes: Modes::by_name(mode == Mode::Enforce, mode, REGISTRY),
+            deadline: Instant::now() + Duration::from_secs(60),
+        }
+    }
+
+    /// Delivers an event, as Lambda would.
+    pub async fn deliver(&self, mode: Mode, event: &Value) -> Result<Response, EventFailure> {
+        handle::<All>(&self.engine(mode), &self.aws, &event.to_string(), "delivery").await
+    }
+
+    /// Delivers an event while AWS denies every write on customers' resources.
+    pub async fn deliver_denied(&self, event: &Value) -> Result<Response, EventFailure> {
+        let sdk = self.cloud.sdk.to_builder().http_client(denying_writes()).build();
+        let aws = Clients::new(sdk, ACCOUNT);
+        handle::<All>(&self.engine(Mode::Enforce), &aws, &event.to_string(), "delivery").await
+    }
+
+    /// The report about the staged resource under its own control.
+    pub async fn evaluate(&self, mode: Mode, staged: &Staged) -> Report {
+        let response = self.deliver(mode, &staged.event).await.expect("the event ends well");
+        own(response.results, staged)
+    }
+
+    pub async fn undo(&self, record: &str) -> Report {
+        let record = self.ledger.read(record).await.unwrap().expect("the record is there");
+        let signal = quell_engine::Signal {
+            trigger: quell_engine::Trigger::Manual {
+                control: record.intent.control.clone(),
+                resource: record.intent.resource.clone(),
+            },
+            account: record.intent.account.clone(),
+            region: record.intent.region.clone(),
+            event_id: "undo".to_owned(),
+            deduplication: "undo".to_owned(),
+            time: None,
+            actor: None,
+            request_id: None,
+        };
+        let aws = self.aws.in_region(&record.intent.region);
+        match All::undo(&self.engine(Mode::Observe), &aws, record, &signal).await {
+            Some(Ok(report)) => report,
+            Some(Err(failure)) => *failure.report,
+            None => panic!("no control undoes it"),
+        }
+    }
+}
+
+/// The report about the staged resource under its own control: one event may reach several controls.
+pub fn own(reports: Vec<Report>, staged: &Staged) -> Report {
+    reports
+        .into_iter()
+        .find(|report| report.control == staged.control && report.resource == staged.resource)
+        .unwrap_or_else(|| panic!("no report about {} of {}", staged.resource, staged.control))
+}
+
+/// The report of a failed event about the staged resource.
+pub fn failed(failure: EventFailure, staged: &Staged) -> Report {
+    let EventFailure::Failed(failures) = failure else { panic!("{failure}") };
+    let report = own(failures.into_iter().map(|failure| *failure.report).collect(), staged);
+    assert!(matches!(report.outcome, Outcome::Failed | Outcome::Partial));
+    report
+}
+
+/// The same event as another happening: new ids.
+pub fn again(event: &Value, suffix: &str) -> Value {
+    let mut event = event.clone();
+    for place in [
+        "/id",
+        "/detail/eventID",
+        "/detail/sharedEventID",
+        "/detail/requestID",
+        "/detail/updatedAt",
+    ] {
+        if let Some(Value::String(id)) = event.pointer_mut(place) {
+            if place == "/detail/updatedAt" {
+                *id = format!("2031-01-01T00:00:{suffix}Z");
+            } else {
+                let keep = id.len() - suffix.len();
+                id.replace_range(keep.., suffix);
+            }
+        }
+    }
+    event
+}
+
+/// AWS as usual, but every write on a customer's resource is answered `AccessDenied`.
+fn denying_writes() -> SharedHttpClient {
+    let inner = http_client();
+    http_client_fn(move |settings, components| {
+        use aws_smithy_runtime_api::client::http::HttpClient as _;
+        let inner = inner.http_connector(settings, components);
+        SharedHttpConnector::new(DenyingWrites(inner))
+    })
+    .into_shared()
+}
+
+#[derive(Debug)]
+struct DenyingWrites(SharedHttpConnector);
+
+impl HttpConnector for DenyingWrites {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if !is_write(&request) {
+            return self.0.call(request);
+        }
+        let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied by the test</Message></Error></Errors><RequestID>r</RequestID></Response>";
+        let s3 = "<Error><Code>AccessDenied</Code><Message>denied by the test</Message></Error>";
+        let body = if request.method() == "POST" { body } else { s3 };
+        let status = StatusCode::try_from(403).expect("403 is a status");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+    }
+}
+
+/// S3 writes by method; EC2 says what it does in the body.
+fn is_write(request: &HttpRequest) -> bool {
+    let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    match action {
+        Some(action) => !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb)),
+        None => request.method() == "PUT" || request.method() == "DELETE",
+    }
+}

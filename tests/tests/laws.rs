@@ -1,0 +1,200 @@
+//! The laws that every control obeys, each against an embedded AWS of its own, over HTTP, with the real SDK.
+
+use quell_controls::with_control;
+use quell_engine::{Control, Outcome, Progress, ledger::Record, modes::Mode};
+use quell_local::scenario::{self, Staged};
+use quell_tests::rig::{Rig, again, failed};
+use serde::Deserialize as _;
+
+/// One test for each law and control, so that each starts from nothing and a failure names both.
+macro_rules! laws {
+    ($($law:ident),+ $(,)?) => { $(
+        mod $law {
+            #[tokio::test] async fn s3_public_acl() { super::$law("s3-public-acl").await }
+            #[tokio::test] async fn s3_public_policy() { super::$law("s3-public-policy").await }
+            #[tokio::test] async fn s3_block_public_access() { super::$law("s3-block-public-access").await }
+            #[tokio::test] async fn ec2_imdsv2() { super::$law("ec2-imdsv2").await }
+            #[tokio::test] async fn sg_open_ingress() { super::$law("sg-open-ingress").await }
+            #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
+        }
+    )+ };
+}
+
+laws!(
+    observing_changes_nothing_and_tells,
+    enforcing_fixes_once_and_undo_restores,
+    undo_refuses_when_someone_changed_it_since,
+    a_denied_write_is_failed_and_a_later_delivery_completes_it,
+    every_change_may_be_made_twice,
+);
+
+/// Every control has its laws.
+#[test]
+fn the_laws_cover_the_registry() {
+    let source = include_str!("laws.rs");
+    for meta in quell_controls::REGISTRY {
+        assert!(source.contains(&format!("super::$law({:?})", meta.id)), "{} has no laws", meta.id);
+    }
+}
+
+async fn staged(rig: &Rig, control: &str) -> Staged {
+    let staged = scenario::stage(&rig.cloud, control, "law").await.unwrap();
+    assert!(is_violating(rig, &staged).await, "the bad state was not made");
+    staged
+}
+
+async fn is_violating(rig: &Rig, staged: &Staged) -> bool {
+    scenario::is_violating(&rig.cloud, staged).await.unwrap()
+}
+
+async fn observing_changes_nothing_and_tells(control: &str) {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, control).await;
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+
+    let report = rig.evaluate(Mode::Observe, &staged).await;
+
+    assert_eq!(report.outcome, Outcome::Observed, "{report:#?}");
+    assert!(!report.changes.is_empty(), "it says what it would do");
+    let writes: Vec<_> = report.calls.iter().filter(|call| call.is_write()).collect();
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+    assert_eq!(told(&rig, &staged).await, ["observed"]);
+
+    let report = rig.evaluate(Mode::Observe, &staged).await;
+    assert_eq!(report.outcome, Outcome::Duplicate);
+    assert_eq!(told(&rig, &staged).await, [""; 0], "nobody is told twice");
+}
+
+async fn enforcing_fixes_once_and_undo_restores(control: &str) {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, control).await;
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+
+    let report = rig.evaluate(Mode::Enforce, &staged).await;
+    assert_eq!(report.outcome, Outcome::Fixed, "{report:#?}");
+    assert!(!is_violating(&rig, &staged).await, "AWS shows it");
+    let fixed = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    assert_ne!(fixed, before);
+    assert_eq!(told(&rig, &staged).await, ["fixed"]);
+
+    let second = rig.evaluate(Mode::Enforce, &staged).await;
+    assert!(
+        matches!(second.outcome, Outcome::Duplicate | Outcome::Compliant),
+        "the second delivery is {}",
+        second.outcome
+    );
+    let event = again(&staged.event, "77");
+    let third = rig.deliver(Mode::Enforce, &event).await.unwrap();
+    let third = quell_tests::rig::own(third.results, &staged);
+    assert_eq!(third.outcome, Outcome::Compliant, "{third:#?}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), fixed);
+    assert_eq!(told(&rig, &staged).await, [""; 0], "nobody is told twice");
+
+    let record = report.record.unwrap();
+    let undone = rig.undo(&record).await;
+    assert_eq!(undone.outcome, Outcome::Undone, "{undone:#?}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+    assert!(is_violating(&rig, &staged).await);
+    assert_eq!(told(&rig, &staged).await, ["undone"]);
+
+    let twice = rig.undo(&record).await;
+    assert_eq!(twice.outcome, Outcome::Duplicate, "{twice:#?}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+}
+
+async fn undo_refuses_when_someone_changed_it_since(control: &str) {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, control).await;
+    let report = rig.evaluate(Mode::Enforce, &staged).await;
+    let id = report.record.unwrap();
+
+    // Someone else puts it back by hand.
+    let record = rig.ledger.read(&id).await.unwrap().unwrap();
+    with_control!(control, C => put_back_by_hand::<C>(&rig, &record).await).unwrap();
+    let theirs = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+
+    let undone = rig.undo(&id).await;
+
+    assert_eq!(undone.outcome, Outcome::Refused, "{undone:#?}");
+    assert!(undone.reason.unwrap().contains("changed since"));
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), theirs);
+}
+
+async fn a_denied_write_is_failed_and_a_later_delivery_completes_it(control: &str) {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, control).await;
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+
+    let failure = rig.deliver_denied(&staged.event).await.unwrap_err();
+
+    let report = failed(failure, &staged);
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(report.reason.unwrap().contains("denied"));
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+    assert_eq!(told(&rig, &staged).await, ["failed"]);
+
+    let report = rig.evaluate(Mode::Enforce, &staged).await;
+    assert_eq!(report.outcome, Outcome::Fixed, "{report:#?}");
+    assert!(!is_violating(&rig, &staged).await);
+
+    let undone = rig.undo(&report.record.unwrap()).await;
+    assert_eq!(
+        undone.outcome,
+        Outcome::Undone,
+        "the way back is that of the first attempt: {undone:#?}"
+    );
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+}
+
+/// As after a crash or a lost response: the stored plan is taken up again.
+async fn every_change_may_be_made_twice(control: &str) {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, control).await;
+    let report = rig.evaluate(Mode::Enforce, &staged).await;
+    let fixed = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let record = rig.ledger.read(&report.record.unwrap()).await.unwrap().unwrap();
+
+    with_control!(control, C => repeat::<C>(&rig, &record).await).unwrap();
+
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), fixed);
+}
+
+/// The first change that would undo the record, made by someone else.
+async fn put_back_by_hand<C: Control>(rig: &Rig, record: &Record) {
+    let (control, target) = (C::connect(&rig.aws), target::<C>(&record.intent.target));
+    let before = C::State::deserialize(&record.intent.before).unwrap();
+    let after = control.assess(&target).await.unwrap().unwrap();
+    let progress = Progress { record: &record.id, made: &record.result.made };
+    let change = &C::revert(&before, &after).changes[0];
+    control.apply(&target, change, &progress).await.unwrap();
+}
+
+/// The stored plan once more.
+async fn repeat<C: Control>(rig: &Rig, record: &Record) {
+    let (control, target) = (C::connect(&rig.aws), target::<C>(&record.intent.target));
+    let plan: Vec<_> =
+        record.intent.plan.iter().map(|change| C::Change::deserialize(change).unwrap()).collect();
+    let progress = Progress { record: &record.id, made: &record.result.made };
+    for index in C::resume(&plan, &record.result.made) {
+        control.apply(&target, &plan[index], &progress).await.unwrap();
+    }
+}
+
+fn target<C: Control>(target: &serde_json::Value) -> C::Target {
+    C::Target::deserialize(target).unwrap()
+}
+
+/// The outcomes that people were told of about the resource since the last time, as a queue on the topic got them.
+async fn told(rig: &Rig, staged: &Staged) -> Vec<String> {
+    let messages = rig.stack.messages().await.unwrap();
+    messages
+        .iter()
+        .map(|message| serde_json::from_str::<serde_json::Value>(&message.body).unwrap())
+        .filter(|message| {
+            message["control"]["id"] == staged.control
+                && message["resource"]["name"] == staged.resource.as_str()
+        })
+        .map(|message| message["outcome"].as_str().unwrap().to_owned())
+        .collect()
+}
