@@ -1,0 +1,685 @@
+//! What must hold for the template. Each lint returns its complaints.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use serde_json::Value;
+
+use crate::model::{Function, Template, arn_of, list, target, texts};
+
+pub(crate) type Lint = fn(&Template) -> Vec<String>;
+
+/// What every function may do with Quell's own resources.
+pub(crate) const ENGINE: &[&str] = &[
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sns:Publish",
+    "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
+
+/// Actions that IAM cannot bind to a resource.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
+const UNBOUND: &[&str] = &[
+    "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSnapshots",
+    "s3:GetAccountPublicAccessBlock",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
+
+/// The fields that patterns may name: AWS fills them, not whoever made the call.
+const FIELDS: &[&str] = &[
+    "source",
+    "detail-type",
+    "detail.configRuleName",
+    "detail.errorCode",
+    "detail.eventName",
+    "detail.eventSource",
+    "detail.findings.Compliance.Status",
+    "detail.findings.GeneratorId",
+    "detail.findings.RecordState",
+    "detail.findings.Resources.Type",
+    "detail.findings.Workflow.Status",
+    "detail.isPublic",
+    "detail.newEvaluationResult.complianceType",
+    "detail.resourceType",
+    "detail.severity",
+    "detail.state",
+    "detail.status",
+    "detail.type",
+];
+
+/// EventBridge's limit for a pattern.
+const PATTERN_LIMIT: usize = 2048;
+
+/// Every function is built from the binary of its folder, and every folder is deployed.
+pub(crate) fn functions_are_the_binaries(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
+    let mut left: BTreeSet<String> = fs::read_dir(&folder)
+        .expect("there is a folder functions/")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    for function in template.functions() {
+        let Function { id, properties, metadata } = &function;
+        let binary = metadata["BuildProperties"]["Binary"].as_str().unwrap_or_default();
+        if !left.remove(binary) {
+            complaints.push(format!("{id}: there is no functions/{binary}"));
+        }
+        if properties["CodeUri"] != format!("functions/{binary}") {
+            complaints.push(format!("{id}: is not built where {binary} is"));
+        }
+        let manifest =
+            fs::read_to_string(folder.join(binary).join("Cargo.toml")).unwrap_or_default();
+        if !manifest.contains(&format!("name = \"{binary}\"")) {
+            complaints.push(format!("{id}: functions/{binary} makes no binary {binary}"));
+        }
+        if metadata["BuildMethod"] != "rust-cargolambda"
+            || properties["Runtime"] != "provided.al2023"
+            || properties["Handler"] != "bootstrap"
+        {
+            complaints.push(format!("{id}: is not built and run as a Rust function"));
+        }
+        if properties["Timeout"].as_u64().is_none_or(|seconds| seconds > 60) {
+            complaints.push(format!("{id}: may run for more than a minute"));
+        }
+    }
+    complaints.extend(left.into_iter().map(|binary| format!("functions/{binary}: not deployed")));
+    complaints
+}
+
+/// Every rule may invoke its function, tries again, and keeps what it cannot deliver where its function's other
+/// failures wait.
+pub(crate) fn rules_lose_nothing(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    let permissions = template.all("AWS::Lambda::Permission");
+    for (id, rule) in template.all("AWS::Events::Rule") {
+        let targets = list(&rule["Targets"]);
+        let [goal] = targets.as_slice() else {
+            complaints.push(format!("{id}: has {} targets", targets.len()));
+            continue;
+        };
+        let Some(function) = functions.iter().find(|function| goal["Arn"] == arn_of(&function.id))
+        else {
+            complaints.push(format!("{id}: its target is no function"));
+            continue;
+        };
+        if permissions
+            .iter()
+            .filter(|(_, permission)| {
+                permission["SourceArn"] == arn_of(id)
+                    && target(&permission["FunctionName"]) == Some(&function.id)
+                    && permission["Principal"] == "events.amazonaws.com"
+                    && permission["Action"] == "lambda:InvokeFunction"
+            })
+            .count()
+            != 1
+        {
+            complaints.push(format!("{id}: no permission to invoke {}", function.id));
+        }
+        let retry = &goal["RetryPolicy"];
+        if retry["MaximumRetryAttempts"].as_u64().is_none_or(|attempts| attempts < 10)
+            || retry["MaximumEventAgeInSeconds"].as_u64().is_none_or(|age| age < 3600)
+        {
+            complaints.push(format!("{id}: gives up too early"));
+        }
+        let queue = &goal["DeadLetterConfig"]["Arn"];
+        if template.referred("AWS::SQS::Queue", queue).is_none() {
+            complaints.push(format!("{id}: has no dead-letter queue"));
+        } else if function.properties["DeadLetterQueue"]["TargetArn"] != *queue {
+            complaints.push(format!("{id}: its dead letters wait apart from its function's"));
+        } else if !admitted_rules(template, queue).contains(&&arn_of(id)) {
+            complaints.push(format!("{id}: the policy of its dead-letter queue does not admit it"));
+        }
+    }
+    complaints
+}
+
+/// The rules that may send to a queue.
+fn admitted_rules<'a>(template: &'a Template, queue: &Value) -> Vec<&'a Value> {
+    template
+        .all("AWS::SQS::QueuePolicy")
+        .into_iter()
+        .filter(|(_, policy)| {
+            list(&policy["Queues"]).iter().any(|admitting| target(admitting) == target(queue))
+        })
+        .flat_map(|(_, policy)| list(&policy["PolicyDocument"]["Statement"]))
+        .filter(|statement| {
+            statement["Effect"] == "Allow"
+                && statement["Principal"]["Service"] == "events.amazonaws.com"
+                && statement["Action"] == "sqs:SendMessage"
+                && statement["Resource"] == *queue
+        })
+        .flat_map(|statement| list(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]))
+        .collect()
+}
+
+/// Patterns name only what AWS fills, are short enough, and no event matches two rules of one function.
+pub(crate) fn patterns_are_safe(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut taken: BTreeMap<(String, String, String), &str> = BTreeMap::new();
+    for (id, rule) in template.all("AWS::Events::Rule") {
+        let pattern = &rule["EventPattern"];
+        let length = pattern.to_string().chars().count();
+        if length > PATTERN_LIMIT {
+            complaints.push(format!("{id}: its pattern has {length} characters"));
+        }
+        let mut fields = Vec::new();
+        leaves(pattern, "", &mut fields);
+        for (field, value) in fields {
+            if !FIELDS.contains(&field.as_str()) {
+                complaints.push(format!("{id}: its pattern names {field}"));
+            }
+            if !value.as_array().is_some_and(|values| !values.is_empty()) {
+                complaints.push(format!("{id}: its pattern has no list of values for {field}"));
+            }
+        }
+        let kinds = texts(&pattern["detail-type"]);
+        let sources = texts(&pattern["source"]);
+        if kinds.is_empty() || sources.is_empty() {
+            complaints.push(format!("{id}: its pattern takes events of any kind"));
+        }
+        if kinds.contains(&"AWS API Call via CloudTrail")
+            && pattern["detail"]["errorCode"] != serde_json::json!([{"exists": false}])
+        {
+            complaints.push(format!("{id}: takes calls that failed"));
+        }
+        let function = target(&rule["Targets"][0]["Arn"]).unwrap_or_default();
+        for kind in kinds {
+            for source in &sources {
+                let key = (function.to_owned(), kind.to_owned(), (*source).to_owned());
+                if let Some(other) = taken.insert(key, id) {
+                    complaints.push(format!("{id}: takes events that {other} takes"));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+fn leaves<'a>(pattern: &'a Value, path: &str, found: &mut Vec<(String, &'a Value)>) {
+    match pattern {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(value, &path, found);
+            }
+        }
+        leaf => found.push((path.to_owned(), leaf)),
+    }
+}
+
+/// An event on which a function fails is tried again, then kept.
+pub(crate) fn failed_events_are_kept(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        if properties["EventInvokeConfig"]["MaximumRetryAttempts"] != 2 {
+            complaints.push(format!("{id}: is not tried twice more"));
+        }
+        let letters = &properties["DeadLetterQueue"];
+        if letters["Type"] != "SQS"
+            || template.referred("AWS::SQS::Queue", &letters["TargetArn"]).is_none()
+        {
+            complaints.push(format!("{id}: has no dead-letter queue"));
+            continue;
+        }
+        let role = target(&properties["Role"]).unwrap_or_default();
+        if !template.statements(role).iter().any(|statement| {
+            texts(&statement["Action"]).contains(&"sqs:SendMessage")
+                && list(&statement["Resource"]) == [&letters["TargetArn"]]
+        }) {
+            complaints.push(format!("{id}: may not send to its dead-letter queue"));
+        }
+    }
+    complaints
+}
+
+/// Queues encrypt, keep dead letters for 14 days, and let no one in but rules that are there.
+pub(crate) fn queues_keep_events(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let rules: Vec<Value> =
+        template.all("AWS::Events::Rule").into_iter().map(|(id, _)| arn_of(id)).collect();
+    for (id, queue) in template.all("AWS::SQS::Queue") {
+        if queue["SqsManagedSseEnabled"] != true {
+            complaints.push(format!("{id}: is not encrypted"));
+        }
+        if queue["MessageRetentionPeriod"] != 1_209_600 {
+            complaints.push(format!("{id}: does not keep messages for 14 days"));
+        }
+        for rule in admitted_rules(template, &arn_of(id)) {
+            if !rules.contains(rule) {
+                complaints.push(format!("{id}: admits {rule}, which is no rule"));
+            }
+        }
+    }
+    complaints
+}
+
+/// An alarm for whatever can go wrong without anyone being told.
+pub(crate) fn failures_raise_alarms(template: &Template) -> Vec<String> {
+    let mut watched: BTreeSet<(String, String)> = BTreeSet::new();
+    for (_, alarm) in template.all("AWS::CloudWatch::Alarm") {
+        let mut metrics = vec![alarm];
+        metrics
+            .extend(list(&alarm["Metrics"]).into_iter().map(|part| &part["MetricStat"]["Metric"]));
+        for metric in metrics {
+            let Some(name) = metric["MetricName"].as_str() else { continue };
+            let dimension = &metric["Dimensions"][0]["Value"];
+            watched.insert((name.to_owned(), target(dimension).unwrap_or_default().to_owned()));
+        }
+    }
+    let mut wanted = Vec::new();
+    for function in template.functions() {
+        wanted.push(("Errors", function.id.clone()));
+        wanted.push(("Throttles", function.id));
+    }
+    for (id, _) in template.all("AWS::SQS::Queue") {
+        wanted.push(("ApproximateNumberOfMessagesVisible", id.to_owned()));
+        wanted.push(("ApproximateAgeOfOldestMessage", id.to_owned()));
+    }
+    for (id, _) in template.all("AWS::Events::Rule") {
+        wanted.push(("FailedInvocations", id.to_owned()));
+    }
+    wanted
+        .into_iter()
+        .filter(|(metric, id)| !watched.contains(&((*metric).to_owned(), id.clone())))
+        .map(|(metric, id)| format!("{id}: no alarm watches {metric}"))
+        .collect()
+}
+
+/// Alarms go to a topic whose policy and key admit CloudWatch.
+pub(crate) fn alarms_reach_people(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (id, alarm) in template.all("AWS::CloudWatch::Alarm") {
+        let actions = list(&alarm["AlarmActions"]);
+        let topic = actions.iter().find_map(|action| template.referred("AWS::SNS::Topic", action));
+        let Some((topic, properties)) = topic else {
+            complaints.push(format!("{id}: tells nobody"));
+            continue;
+        };
+        if alarm["TreatMissingData"] != "notBreaching" {
+            complaints.push(format!("{id}: cries when there is nothing to measure"));
+        }
+        let admitting = template.all("AWS::SNS::TopicPolicy").into_iter().any(|(_, policy)| {
+            list(&policy["Topics"]).iter().any(|admitting| target(admitting) == Some(topic))
+                && list(&policy["PolicyDocument"]["Statement"]).iter().any(|statement| {
+                    admits_service(statement, "cloudwatch.amazonaws.com", "sns:Publish")
+                        && source_keys(statement)
+                            == BTreeSet::from(["aws:SourceAccount", "aws:SourceArn"])
+                })
+        });
+        if !admitting {
+            complaints.push(format!("{id}: the policy of {topic} does not admit alarms"));
+        }
+        let Some((key, policy)) = template.referred("AWS::KMS::Key", &properties["KmsMasterKeyId"])
+        else {
+            complaints
+                .push(format!("{id}: {topic} has no key of its own, so alarms cannot publish"));
+            continue;
+        };
+        for action in ["kms:Decrypt", "kms:GenerateDataKey*"] {
+            if !list(&policy["KeyPolicy"]["Statement"]).iter().any(|statement| {
+                admits_service(statement, "cloudwatch.amazonaws.com", action)
+                    && source_keys(statement).contains("aws:SourceAccount")
+            }) {
+                complaints.push(format!("{id}: {key} does not admit alarms to {action}"));
+            }
+        }
+    }
+    complaints
+}
+
+fn admits_service(statement: &Value, service: &str, action: &str) -> bool {
+    statement["Effect"] == "Allow"
+        && texts(&statement["Principal"]["Service"]).contains(&service)
+        && texts(&statement["Action"]).contains(&action)
+}
+
+/// Which keys bind a statement to a source that must be named.
+fn source_keys(statement: &Value) -> BTreeSet<&str> {
+    statement["Condition"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(operator, _)| {
+            matches!(operator.as_str(), "StringEquals" | "StringLike" | "ArnEquals" | "ArnLike")
+        })
+        .flat_map(|(_, keys)| keys.as_object().into_iter().flatten())
+        .filter(|(_, values)| !texts(values).contains(&"*"))
+        .map(|(key, _)| key.as_str())
+        .filter(|key| matches!(*key, "aws:SourceAccount" | "aws:SourceArn"))
+        .collect()
+}
+
+/// Every function may publish to the topic, and the topic's key admits its role and EventBridge.
+pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (topic, properties) in template.all("AWS::SNS::Topic") {
+        let name = properties["TopicName"]["Fn::Sub"].as_str().unwrap_or_default();
+        let Some((key, policy)) = template.referred("AWS::KMS::Key", &properties["KmsMasterKeyId"])
+        else {
+            complaints.push(format!("{topic}: has no key of its own"));
+            continue;
+        };
+        let statements = list(&policy["KeyPolicy"]["Statement"]);
+        for function in template.functions() {
+            let role = target(&function.properties["Role"]).unwrap_or_default();
+            let publishes = template.statements(role).into_iter().any(|statement| {
+                texts(&statement["Action"]).contains(&"sns:Publish")
+                    && statement["Resource"]["Fn::Sub"]
+                        .as_str()
+                        .is_some_and(|arn| arn.ends_with(&format!(":${{AWS::AccountId}}:{name}")))
+            });
+            if !publishes {
+                complaints.push(format!("{role}: may not publish to {topic}"));
+            }
+            for action in ["kms:Decrypt", "kms:GenerateDataKey*"] {
+                if !statements.iter().any(|statement| {
+                    list(&statement["Principal"]["AWS"]).contains(&&arn_of(role))
+                        && texts(&statement["Action"]).contains(&action)
+                        && statement["Condition"]["StringEquals"]["kms:ViaService"].is_object()
+                }) {
+                    complaints.push(format!("{key}: does not admit {role} to {action}"));
+                }
+            }
+        }
+        if !statements.iter().any(|statement| {
+            admits_service(statement, "events.amazonaws.com", "kms:GenerateDataKey*")
+                && context(statement).ends_with(&format!(":{name}"))
+        }) {
+            complaints.push(format!("{key}: does not admit rules for {topic}"));
+        }
+    }
+    complaints
+}
+
+/// The topic for which a key may be used.
+fn context(statement: &Value) -> &str {
+    let key = "kms:EncryptionContext:aws:sns:topicArn";
+    statement["Condition"]["StringEquals"][key]["Fn::Sub"].as_str().unwrap_or_default()
+}
+
+/// No service acts for a stranger: wherever one is admitted, the source is bound.
+pub(crate) fn services_are_bound(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let resources = template.root["Resources"].as_object();
+    for (id, resource) in resources.into_iter().flatten() {
+        let mut statements = Vec::new();
+        admissions(resource, &mut statements);
+        for statement in statements {
+            // EventBridge does not name its source to KMS; what is encrypted binds it instead.
+            let rules_to_one_topic = resource["Type"] == "AWS::KMS::Key"
+                && statement["Principal"]["Service"] == "events.amazonaws.com"
+                && !context(statement).is_empty();
+            if source_keys(statement).is_empty() && !rules_to_one_topic {
+                let service = &statement["Principal"]["Service"];
+                complaints.push(format!("{id}: admits {service} for whomever it acts"));
+            }
+        }
+    }
+    for (id, permission) in template.all("AWS::Lambda::Permission") {
+        if permission["SourceArn"].is_null() {
+            complaints
+                .push(format!("{id}: admits {} for whomever it acts", permission["Principal"]));
+        }
+    }
+    complaints
+}
+
+/// Statements that admit a service, or everyone.
+fn admissions<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(fields) => {
+            let principal = &value["Principal"];
+            if value["Effect"] == "Allow"
+                && (!principal["Service"].is_null() || texts(principal).contains(&"*"))
+            {
+                found.push(value);
+            }
+            fields.values().for_each(|value| admissions(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| admissions(value, found)),
+        _ => {}
+    }
+}
+
+/// Each function has a role of its own, which can write to customers' resources only if that function's ceiling is
+/// `act`; another function's ceiling changes nothing about it.
+pub(crate) fn ceilings_decide_about_writes(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    let mut roles = BTreeSet::new();
+    let observing = template.deployed(&[]);
+    for function in &functions {
+        let role = target(&function.properties["Role"]).unwrap_or_default();
+        if !roles.insert(role) {
+            complaints.push(format!("{}: shares its role", function.id));
+        }
+        for action in customer_actions(&observing, role) {
+            if !is_read(&action) {
+                complaints.push(format!("{role}: may {action} under the ceiling observe"));
+            }
+        }
+        let Some(ceiling) = ceiling(function) else {
+            complaints.push(format!("{}: does not know its ceiling", function.id));
+            continue;
+        };
+        let acting = template.deployed(&[(ceiling, "act")]);
+        if customer_actions(&acting, role).iter().all(|action| is_read(action)) {
+            complaints.push(format!("{role}: cannot write under {ceiling} act"));
+        }
+        for other in functions.iter().filter(|other| other.id != function.id) {
+            let other = target(&other.properties["Role"]).unwrap_or_default();
+            if acting.statements(other) != observing.statements(other) {
+                complaints.push(format!("{other}: changes with {ceiling}"));
+            }
+        }
+    }
+    complaints
+}
+
+/// The parameter that is a function's ceiling.
+pub(crate) fn ceiling(function: &Function) -> Option<&str> {
+    function.properties["Environment"]["Variables"]["QUELL_CEILING"]["Ref"].as_str()
+}
+
+/// What a role may do beside what the engine needs.
+pub(crate) fn customer_actions(template: &Template, role: &str) -> BTreeSet<String> {
+    template
+        .statements(role)
+        .into_iter()
+        .filter(|statement| statement["Effect"] == "Allow")
+        .flat_map(|statement| texts(&statement["Action"]))
+        .filter(|action| !ENGINE.contains(action))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_read(action: &str) -> bool {
+    action.split_once(':').is_some_and(|(_, name)| {
+        ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb))
+    })
+}
+
+/// Roles name actions in full, and everything that can be bound to a resource is.
+pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let template = template.deployed(&acting(template));
+    for function in template.functions() {
+        let role = target(&function.properties["Role"]).unwrap_or_default();
+        let resource = &template.root["Resources"][role]["Properties"];
+        if !resource["ManagedPolicyArns"].is_null() {
+            complaints.push(format!("{role}: has policies that are written elsewhere"));
+        }
+        for statement in template.statements(role) {
+            let actions = texts(&statement["Action"]);
+            if !statement["NotAction"].is_null()
+                || !statement["NotResource"].is_null()
+                || actions.iter().any(|action| action.contains('*'))
+            {
+                complaints.push(format!("{role}: {} has a wildcard", statement["Sid"]));
+            }
+            let resources = list(&statement["Resource"]);
+            if resources.contains(&&Value::from("*")) {
+                for action in actions.iter().filter(|action| !UNBOUND.contains(action)) {
+                    complaints.push(format!("{role}: may {action} on anything"));
+                }
+            }
+            for resource in resources {
+                let arn = resource["Fn::Sub"].as_str().unwrap_or_default();
+                if arn.contains(":ec2:")
+                    && !arn.starts_with("arn:${AWS::Partition}:ec2:${AWS::Region}:")
+                {
+                    complaints.push(format!("{role}: reaches beyond its region with {arn}"));
+                }
+            }
+            let own = match actions.first().and_then(|action| action.split_once(':')) {
+                Some(("dynamodb", _)) => Some("AWS::DynamoDB::Table"),
+                Some(("logs", _)) => Some("AWS::Logs::LogGroup"),
+                Some(("sqs", _)) => Some("AWS::SQS::Queue"),
+                _ => None,
+            };
+            if let Some(own) = own
+                && template.referred(own, &statement["Resource"]).is_none()
+            {
+                complaints.push(format!("{role}: {} is not about Quell's own", statement["Sid"]));
+            }
+        }
+    }
+    complaints
+}
+
+/// All ceilings at `act`.
+fn acting(template: &Template) -> Vec<(&'static str, &'static str)> {
+    // Leaked for the life of the test, which spares everyone a lifetime.
+    template
+        .functions()
+        .iter()
+        .filter_map(|function| Some((&*ceiling(function)?.to_owned().leak(), "act")))
+        .collect()
+}
+
+/// The ledger outlives mistakes: it is backed up, encrypted, and cannot be deleted with the stack.
+pub(crate) fn the_ledger_stays(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (id, table) in template.all("AWS::DynamoDB::Table") {
+        let resource = &template.root["Resources"][id];
+        for (what, holds) in [
+            ("is not retained", resource["DeletionPolicy"] == "Retain"),
+            ("is lost when replaced", resource["UpdateReplacePolicy"] == "Retain"),
+            ("can be deleted", table["DeletionProtectionEnabled"] == true),
+            (
+                "is not encrypted with a key that can be audited",
+                table["SSESpecification"]["SSEEnabled"] == true,
+            ),
+            (
+                "has no point-in-time recovery",
+                table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] == true,
+            ),
+            ("is not on demand", table["BillingMode"] == "PAY_PER_REQUEST"),
+            (
+                "keeps expired items",
+                table["TimeToLiveSpecification"]
+                    == serde_json::json!({"AttributeName": "expires", "Enabled": true}),
+            ),
+            ("has other keys", keys(&table["KeySchema"]) == [("pk", "HASH"), ("sk", "RANGE")]),
+            (
+                "has no index by control",
+                table["GlobalSecondaryIndexes"][0]["IndexName"] == "by-control"
+                    && keys(&table["GlobalSecondaryIndexes"][0]["KeySchema"])
+                        == [("control", "HASH"), ("created", "RANGE")],
+            ),
+        ] {
+            if !holds {
+                complaints.push(format!("{id}: {what}"));
+            }
+        }
+    }
+    complaints
+}
+
+fn keys(schema: &Value) -> Vec<(&str, &str)> {
+    list(schema)
+        .into_iter()
+        .filter_map(|key| Some((key["AttributeName"].as_str()?, key["KeyType"].as_str()?)))
+        .collect()
+}
+
+/// Logs are JSON in a group that ends some day, and traces are on.
+pub(crate) fn functions_can_be_followed(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        let logging = &properties["LoggingConfig"];
+        if logging["LogFormat"] != "JSON" {
+            complaints.push(format!("{id}: does not log JSON"));
+        }
+        let group = template.referred("AWS::Logs::LogGroup", &logging["LogGroup"]);
+        if group.is_none_or(|(_, group)| group["RetentionInDays"].is_null()) {
+            complaints.push(format!("{id}: its logs never end"));
+        }
+        if properties["Tracing"] != "Active" {
+            complaints.push(format!("{id}: is not traced"));
+        }
+    }
+    complaints
+}
+
+/// Functions are told what they need to know.
+pub(crate) fn functions_know_their_settings(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        let variables = &properties["Environment"]["Variables"];
+        for (name, value) in [
+            ("QUELL_ACCOUNT", "AWS::AccountId"),
+            ("QUELL_LEDGER_TABLE", "Ledger"),
+            ("QUELL_TOPIC_ARN", "Messages"),
+            ("QUELL_MODES", "Modes"),
+        ] {
+            if variables[name]["Ref"] != value {
+                complaints.push(format!("{id}: {name} is not {value}"));
+            }
+        }
+    }
+    complaints
+}
+
+/// Who deploys without choosing gets a stack that changes nothing, sets nothing aside, and talks to AWS.
+pub(crate) fn defaults_are_harmless(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (name, parameter) in template.root["Parameters"].as_object().into_iter().flatten() {
+        if name.ends_with("Ceiling")
+            && (parameter["Default"] != "observe"
+                || parameter["AllowedValues"] != serde_json::json!(["observe", "act"]))
+        {
+            complaints.push(format!("{name}: is not observe unless someone says act"));
+        }
+        if parameter["Default"].is_null() {
+            complaints.push(format!("{name}: has to be chosen"));
+        }
+    }
+    if template.root["Parameters"]["Modes"]["Default"] != "" {
+        complaints.push("Modes: is not empty".to_owned());
+    }
+    for Function { id, properties, .. } in template.deployed(&[]).functions() {
+        if !properties["ReservedConcurrentExecutions"].is_null() {
+            complaints.push(format!("{id}: sets concurrency aside, which small accounts refuse"));
+        }
+        if !properties["Environment"]["Variables"]["AWS_ENDPOINT_URL"].is_null() {
+            complaints.push(format!("{id}: does not talk to AWS"));
+        }
+    }
+    complaints
+}

@@ -1,0 +1,411 @@
+//! What must hold for `template.yaml`, and that each check would notice if it did not.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it serves tests only")]
+
+use serde_json::Value;
+
+use lints::Lint;
+use model::Template;
+
+mod lints;
+mod model;
+
+/// Every lint, with faults that it must see: where, what is put there (nothing: it is removed), and what it says.
+const LINTS: &[(Lint, &[(&str, &str, &str)])] = &[
+    (
+        lints::functions_are_the_binaries,
+        &[
+            (
+                "/Resources/S3ExposureFunction/Metadata/BuildProperties/Binary",
+                r#""s3-exposed""#,
+                "there is no functions/s3-exposed",
+            ),
+            ("/Resources/Ec2MetadataFunction", "", "functions/ec2-metadata: not deployed"),
+            ("/Resources/S3ExposureFunction/Properties/CodeUri", r#"".""#, "is not built where"),
+            ("/Globals/Function/Timeout", "900", "more than a minute"),
+        ],
+    ),
+    (
+        lints::rules_lose_nothing,
+        &[
+            (
+                "/Resources/S3ExposureS3Calls/Properties/Targets/0/DeadLetterConfig",
+                "",
+                "S3ExposureS3Calls: has no dead-letter queue",
+            ),
+            (
+                "/Resources/S3ExposureS3Calls/Properties/Targets/0/DeadLetterConfig/Arn",
+                r#"{"Fn::GetAtt": ["Ec2MetadataDeadLetters", "Arn"]}"#,
+                "wait apart",
+            ),
+            (
+                "/Resources/S3ExposureS3Calls/Properties/Targets/0/RetryPolicy",
+                "",
+                "gives up too early",
+            ),
+            (
+                "/Resources/S3ExposureDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Condition/ArnEquals/aws:SourceArn/0",
+                "",
+                "S3ExposureS3Calls: the policy of its dead-letter queue does not admit it",
+            ),
+            (
+                "/Resources/S3ExposureS3CallsPermission",
+                "",
+                "S3ExposureS3Calls: no permission to invoke S3ExposureFunction",
+            ),
+            (
+                "/Resources/S3ExposureS3CallsPermission/Properties/SourceArn/Fn::GetAtt/0",
+                r#""Ec2MetadataEc2Calls""#,
+                "S3ExposureS3Calls: no permission to invoke S3ExposureFunction",
+            ),
+        ],
+    ),
+    (
+        lints::patterns_are_safe,
+        &[
+            (
+                "/Resources/S3ExposureS3Calls/Properties/EventPattern/detail/requestParameters",
+                r#"{"bucketName": ["mine"]}"#,
+                "names detail.requestParameters.bucketName",
+            ),
+            (
+                "/Resources/S3ExposureS3Calls/Properties/EventPattern/detail/errorCode",
+                "",
+                "takes calls that failed",
+            ),
+            (
+                "/Resources/S3ExposureS3Calls/Properties/EventPattern/source",
+                "",
+                "takes events of any kind",
+            ),
+            (
+                "/Resources/S3ExposureAccessAnalyzerFindings/Properties/EventPattern",
+                r#"{"source": ["aws.config"], "detail-type": ["Config Rules Compliance Change"]}"#,
+                "takes events that S3ExposureAccessAnalyzerFindings takes",
+            ),
+        ],
+    ),
+    (
+        lints::failed_events_are_kept,
+        &[
+            ("/Globals/Function/EventInvokeConfig", "", "is not tried twice more"),
+            (
+                "/Resources/Ec2MetadataFunction/Properties/DeadLetterQueue",
+                "",
+                "Ec2MetadataFunction: has no dead-letter queue",
+            ),
+            (
+                "/Resources/Ec2MetadataFunction/Properties/DeadLetterQueue/TargetArn/Fn::GetAtt/0",
+                r#""S3ExposureDeadLetters""#,
+                "Ec2MetadataFunction: may not send to its dead-letter queue",
+            ),
+        ],
+    ),
+    (
+        lints::queues_keep_events,
+        &[
+            (
+                "/Resources/S3ExposureDeadLetters/Properties/SqsManagedSseEnabled",
+                "false",
+                "is not encrypted",
+            ),
+            ("/Resources/S3ExposureDeadLetters/Properties/MessageRetentionPeriod", "", "14 days"),
+            ("/Resources/S3ExposureS3Calls", "", "which is no rule"),
+        ],
+    ),
+    (
+        lints::failures_raise_alarms,
+        &[
+            ("/Resources/S3ExposureErrorsAlarm", "", "S3ExposureFunction: no alarm watches Errors"),
+            (
+                "/Resources/S3ExposureThrottlesAlarm/Properties/Dimensions/0/Value/Ref",
+                r#""Ec2MetadataFunction""#,
+                "S3ExposureFunction: no alarm watches Throttles",
+            ),
+            (
+                "/Resources/S3ExposureDeadLettersDepthAlarm",
+                "",
+                "no alarm watches ApproximateNumberOfMessagesVisible",
+            ),
+            (
+                "/Resources/S3ExposureDeadLettersAgeAlarm",
+                "",
+                "no alarm watches ApproximateAgeOfOldestMessage",
+            ),
+            (
+                "/Resources/S3ExposureDeliveryAlarm/Properties/Metrics/1",
+                "",
+                "S3ExposureS3Calls: no alarm watches FailedInvocations",
+            ),
+        ],
+    ),
+    (
+        lints::alarms_reach_people,
+        &[
+            (
+                "/Resources/S3ExposureErrorsAlarm/Properties/AlarmActions",
+                "",
+                "S3ExposureErrorsAlarm: tells nobody",
+            ),
+            (
+                "/Resources/Messages/Properties/KmsMasterKeyId",
+                r#""alias/aws/sns""#,
+                "so alarms cannot publish",
+            ),
+            ("/Resources/MessagesPolicy", "", "the policy of Messages does not admit alarms"),
+            (
+                "/Resources/MessagesPolicy/Properties/PolicyDocument/Statement/0/Condition/StringEquals",
+                "",
+                "the policy of Messages does not admit alarms",
+            ),
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/1",
+                "",
+                "MessagesKey does not admit alarms to kms:Decrypt",
+            ),
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/1/Action/1",
+                "",
+                "MessagesKey does not admit alarms to kms:GenerateDataKey*",
+            ),
+        ],
+    ),
+    (
+        lints::publishers_may_use_the_key,
+        &[
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/3/Principal/AWS/0",
+                "",
+                "does not admit S3ExposureRole to kms:Decrypt",
+            ),
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/2",
+                "",
+                "does not admit rules for Messages",
+            ),
+            (
+                "/Resources/Messages/Properties/TopicName/Fn::Sub",
+                r#""${AWS::StackName}-news""#,
+                "may not publish to Messages",
+            ),
+        ],
+    ),
+    (
+        lints::services_are_bound,
+        &[
+            (
+                "/Resources/S3ExposureRole/Properties/AssumeRolePolicyDocument/Statement/0/Condition",
+                "",
+                "S3ExposureRole: admits",
+            ),
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/1/Condition",
+                "",
+                "MessagesKey: admits",
+            ),
+            (
+                "/Resources/MessagesKey/Properties/KeyPolicy/Statement/2/Condition/StringEquals",
+                "",
+                "MessagesKey: admits",
+            ),
+            (
+                "/Resources/S3ExposureDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Condition",
+                r#"{"ArnLike": {"aws:SourceArn": "*"}}"#,
+                "S3ExposureDeadLettersPolicy: admits",
+            ),
+            (
+                "/Resources/S3ExposureS3CallsPermission/Properties/SourceArn",
+                "",
+                "S3ExposureS3CallsPermission: admits",
+            ),
+            (
+                "/Resources/MessagesPolicy/Properties/PolicyDocument/Statement/0",
+                r#"{"Effect": "Allow", "Principal": "*", "Action": "sns:Publish"}"#,
+                "MessagesPolicy: admits",
+            ),
+        ],
+    ),
+    (
+        lints::ceilings_decide_about_writes,
+        &[
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""s3:PutBucketAcl""#,
+                "S3ExposureRole: may s3:PutBucketAcl under the ceiling observe",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/0",
+                r#""Ec2MetadataActs""#,
+                "S3ExposureRole: changes with Ec2MetadataCeiling",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/2",
+                "",
+                "S3ExposureRole: cannot write under S3ExposureCeiling act",
+            ),
+            (
+                "/Resources/S3ExposureFunction/Properties/Environment/Variables/QUELL_CEILING",
+                r#""act""#,
+                "does not know its ceiling",
+            ),
+            (
+                "/Resources/S3ExposureFunction/Properties/Role/Fn::GetAtt/0",
+                r#""Ec2MetadataRole""#,
+                "shares its role",
+            ),
+        ],
+    ),
+    (
+        lints::roles_are_exact,
+        &[
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""s3:Get*""#,
+                "has a wildcard",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource",
+                r#""*""#,
+                "may s3:PutBucketAcl on anything",
+            ),
+            (
+                "/Resources/Ec2MetadataRole/Properties/Policies/0/PolicyDocument/Statement/1/Fn::If/1/Resource/Fn::Sub",
+                r#""arn:${AWS::Partition}:ec2:*:*:instance/*""#,
+                "reaches beyond its region",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/3/Resource",
+                r#"{"Fn::Sub": "arn:${AWS::Partition}:dynamodb:*:*:table/*"}"#,
+                "is not about Quell's own",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/ManagedPolicyArns",
+                r#"["arn:aws:iam::aws:policy/AdministratorAccess"]"#,
+                "written elsewhere",
+            ),
+        ],
+    ),
+    (
+        lints::the_ledger_stays,
+        &[
+            ("/Resources/Ledger/DeletionPolicy", "", "is not retained"),
+            ("/Resources/Ledger/UpdateReplacePolicy", r#""Delete""#, "is lost when replaced"),
+            ("/Resources/Ledger/Properties/DeletionProtectionEnabled", "false", "can be deleted"),
+            ("/Resources/Ledger/Properties/SSESpecification", "", "is not encrypted"),
+            (
+                "/Resources/Ledger/Properties/PointInTimeRecoverySpecification",
+                "",
+                "has no point-in-time recovery",
+            ),
+            ("/Resources/Ledger/Properties/BillingMode", r#""PROVISIONED""#, "is not on demand"),
+            ("/Resources/Ledger/Properties/TimeToLiveSpecification", "", "keeps expired items"),
+            ("/Resources/Ledger/Properties/KeySchema/1", "", "has other keys"),
+            ("/Resources/Ledger/Properties/GlobalSecondaryIndexes", "", "has no index by control"),
+        ],
+    ),
+    (
+        lints::functions_can_be_followed,
+        &[
+            ("/Globals/Function/LoggingConfig", "", "does not log JSON"),
+            ("/Resources/S3ExposureLogs/Properties/RetentionInDays", "", "its logs never end"),
+            ("/Globals/Function/Tracing", r#""PassThrough""#, "is not traced"),
+        ],
+    ),
+    (
+        lints::functions_know_their_settings,
+        &[
+            (
+                "/Globals/Function/Environment/Variables/QUELL_LEDGER_TABLE",
+                "",
+                "QUELL_LEDGER_TABLE is not Ledger",
+            ),
+            (
+                "/Resources/S3ExposureFunction/Properties/Environment/Variables/QUELL_MODES",
+                r#"{"Ref": "Email"}"#,
+                "S3ExposureFunction: QUELL_MODES is not Modes",
+            ),
+        ],
+    ),
+    (
+        lints::defaults_are_harmless,
+        &[
+            ("/Parameters/S3ExposureCeiling/Default", r#""act""#, "is not observe unless"),
+            ("/Parameters/Email/Default", "", "Email: has to be chosen"),
+            ("/Parameters/Modes/Default", r#""*=enforce""#, "Modes: is not empty"),
+            ("/Parameters/ReservedConcurrency/Default", r#""5""#, "sets concurrency aside"),
+            (
+                "/Globals/Function/Environment/Variables/AWS_ENDPOINT_URL",
+                r#""http://127.0.0.1""#,
+                "does not talk to AWS",
+            ),
+        ],
+    ),
+];
+
+#[test]
+fn the_template_is_without_fault() {
+    let template = Template::of_the_project();
+    let complaints: Vec<String> = LINTS.iter().flat_map(|(lint, _)| lint(&template)).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_lint_sees_its_faults() {
+    let faultless = Template::of_the_project();
+    for (lint, faults) in LINTS {
+        for (at, put, says) in *faults {
+            let mut template = faultless.clone();
+            change(&mut template.root, at, put);
+            let complaints = lint(&template);
+            assert!(
+                complaints.iter().any(|complaint| complaint.contains(says)),
+                "{at} = {put}: expected `{says}`, got {complaints:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pattern_that_is_too_long_is_seen() {
+    let mut template = Template::of_the_project();
+    let names: Vec<String> = (0..200).map(|number| format!("ModifyThing{number}")).collect();
+    let at = "/Resources/S3ExposureS3Calls/Properties/EventPattern/detail/eventName";
+    change(&mut template.root, at, &serde_json::to_string(&names).unwrap());
+    let complaints = lints::patterns_are_safe(&template);
+    assert!(complaints.iter().any(|complaint| complaint.contains("characters")), "{complaints:?}");
+}
+
+#[test]
+fn sam_local_sets_only_what_the_template_names() {
+    let settings: Value = serde_json::from_str(include_str!("../../../sam-local.json")).unwrap();
+    let template = Template::of_the_project();
+    let variables: Vec<String> = template
+        .functions()
+        .iter()
+        .filter_map(|function| function.properties["Environment"]["Variables"].as_object())
+        .flat_map(|variables| variables.keys().cloned())
+        .collect();
+    for name in settings["Parameters"].as_object().unwrap().keys() {
+        assert!(variables.contains(name), "sam local passes on no {name}");
+    }
+}
+
+/// Puts JSON at a pointer, or removes what is there.
+fn change(root: &mut Value, at: &str, put: &str) {
+    let (parent, name) = at.rsplit_once('/').unwrap();
+    let parent = root.pointer_mut(parent).unwrap_or_else(|| panic!("there is no {parent}"));
+    let value = (!put.is_empty()).then(|| serde_json::from_str(put).unwrap());
+    match (parent, value) {
+        (Value::Object(fields), Some(value)) => {
+            fields.insert(name.to_owned(), value);
+        }
+        (Value::Object(fields), None) => {
+            fields.remove(name).unwrap_or_else(|| panic!("there is no {at}"));
+        }
+        (Value::Array(values), Some(value)) => values[name.parse::<usize>().unwrap()] = value,
+        (Value::Array(values), None) => {
+            values.remove(name.parse().unwrap());
+        }
+        (plain, _) => panic!("{at}: {plain} has no parts"),
+    }
+}
