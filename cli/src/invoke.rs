@@ -119,7 +119,7 @@ impl Invoke {
     fn environment(&self, place: &Place, mode: Mode) -> Result<Vec<(String, String)>, Error> {
         let (ceiling, modes) = modes(self.mode.unwrap_or(mode));
         let topic = place.topic.clone().ok_or_else(|| {
-            Error::trouble("QUELL_TOPIC_ARN is not set; it is the stack's output MessagesTopic")
+            Error::trouble("QUELL_TOPIC_ARN is not set; it is the stack's output TopicArn")
         })?;
         let mut environment: Vec<(String, String)> =
             std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();

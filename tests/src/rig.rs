@@ -1,6 +1,13 @@
 //! An embedded AWS with Quell's engine in this process: for laws about what a control does.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -47,7 +54,7 @@ impl Rig {
         Self { cloud, stack, aws, ledger, _emulator: emulator }
     }
 
-    fn engine(&self, mode: Mode) -> Engine {
+    pub fn engine(&self, mode: Mode) -> Engine {
         Engine {
             ledger: self.ledger.clone(),
             topic: Some(Topic::new(
@@ -69,6 +76,24 @@ impl Rig {
         let sdk = self.cloud.sdk.to_builder().http_client(denying_writes()).build();
         let aws = Clients::new(sdk, ACCOUNT);
         handle::<All>(&self.engine(Mode::Enforce), &aws, &event.to_string(), "delivery").await
+    }
+
+    /// Delivers an event to an engine that counts its HTTP requests, to whatever service.
+    pub async fn deliver_counted(
+        &self,
+        account: &str,
+        event: &str,
+    ) -> (usize, Result<Response, EventFailure>) {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let sdk = self.cloud.sdk.to_builder().http_client(counting(&requests)).build();
+        let aws = Clients::new(sdk, account);
+        let engine = Engine {
+            ledger: Ledger::new(&aws, self.stack.ledger.as_str()),
+            topic: Some(Topic::new(&aws, self.stack.topic.as_str())),
+            ..self.engine(Mode::Enforce)
+        };
+        let ended = handle::<All>(&engine, &aws, event, "delivery").await;
+        (requests.load(Ordering::Relaxed), ended)
     }
 
     /// The report about the staged resource under its own control.
@@ -137,6 +162,36 @@ pub fn again(event: &Value, suffix: &str) -> Value {
         }
     }
     event
+}
+
+/// A program of this workspace, as it was last built: `cargo build --workspace --bins`.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a program");
+    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let program = folder.join(name);
+    assert!(program.is_file(), "build it first: cargo build --workspace --bins ({name})");
+    program
+}
+
+/// AWS as usual, with every request counted.
+fn counting(requests: &Arc<AtomicUsize>) -> SharedHttpClient {
+    let (inner, requests) = (http_client(), Arc::clone(requests));
+    http_client_fn(move |settings, components| {
+        use aws_smithy_runtime_api::client::http::HttpClient as _;
+        let inner = inner.http_connector(settings, components);
+        SharedHttpConnector::new(Counting(inner, Arc::clone(&requests)))
+    })
+    .into_shared()
+}
+
+#[derive(Debug)]
+struct Counting(SharedHttpConnector, Arc<AtomicUsize>);
+
+impl HttpConnector for Counting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.call(request)
+    }
 }
 
 /// AWS as usual, but every write on a customer's resource is answered `AccessDenied`.

@@ -110,6 +110,25 @@ fn every_sample_can_be_read() {
 }
 
 #[test]
+fn a_control_takes_resources_only_from_signals_that_it_listens_for() {
+    for folder in fs::read_dir(root("events")).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = format!("{}", file.unwrap().path().display());
+            for signal in signals(&path) {
+                for meta in REGISTRY {
+                    let named = targets(meta.id, &signal);
+                    assert!(
+                        meta.hears(&signal) || named == Ok(vec![]),
+                        "{} takes {named:?} from {path}",
+                        meta.id
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_person_may_name_the_resource_as_the_control_shows_it() {
     for meta in REGISTRY {
         for signal in signals(&format!("events/{}/violating.json", meta.id)) {
@@ -127,6 +146,7 @@ fn a_person_may_name_the_resource_as_the_control_shows_it() {
     }
 }
 
+/// `path` is from the root of the repository.
 fn signals(path: &str) -> Vec<Signal> {
     let event = read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let heard = signal::parse(&event).unwrap();

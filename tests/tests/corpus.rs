@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use corpus_index::{Row, corpus, is_account};
 use quell_engine::signal::{EventError, Heard, ParseOptions, parse, parse_for};
+use quell_tests::rig::Rig;
 use serde_json::Value;
 
 /// What the names of the kinds begin with that the engine promises to know.
@@ -107,6 +108,24 @@ fn every_event_is_a_signal_or_has_a_reason() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// Nobody is asked about what must never lead to an act: not AWS, not the ledger.
+#[tokio::test]
+async fn what_must_never_act_makes_no_call() {
+    let Some((folder, rows)) = corpus() else { return };
+    let rig = Rig::start().await;
+    let mut looked_at = 0;
+    for row in rows.iter().filter(|row| never(row).is_some()) {
+        let text = row.read(&folder);
+        let event: Value = serde_json::from_str(&text).unwrap_or_default();
+        let account = event["account"].as_str().unwrap_or("123456789012");
+        let (calls, _) = rig.deliver_counted(account, &text).await;
+        assert_eq!(calls, 0, "{}", row.file);
+        looked_at += 1;
+    }
+    assert!(looked_at > 0, "the index labels some as such");
+    println!("{looked_at} events that must never act: no call");
 }
 
 #[test]

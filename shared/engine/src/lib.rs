@@ -22,6 +22,7 @@ pub use aws::{Clients, During};
 pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Severity};
 pub use error::{CallError, CallErrorKind};
 pub use listen::Listen;
+pub use modes::Mode;
 pub use outcome::Outcome;
 pub use report::Report;
 pub use serve::serve;

@@ -221,6 +221,9 @@ impl Control for Quarantine {
     }
 
     fn targets(signal: &Signal) -> Result<Vec<InstanceId>, TargetError> {
+        if !Self::META.hears(signal) {
+            return Ok(Vec::new());
+        }
         let (field, id) = match &signal.trigger {
             Trigger::GuardDuty { resource, .. } => {
                 let id = resource.pointer("/instanceDetails/instanceId").and_then(Value::as_str);

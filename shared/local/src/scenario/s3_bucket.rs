@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{Error, Staged};
 use crate::{Cloud, cloud::REGION};
 
-/// The bucket that the samples in `events/` speak of.
-const SAMPLE: &str = "quell-demo-example";
+/// The samples in `events/` speak of a bucket that is staged under this name.
+const SAMPLE: &str = "example";
 
 pub(super) async fn create(cloud: &Cloud, kind: &str, name: &str) -> Result<String, Error> {
     let bucket = format!("quell-demo-{kind}-{name}");
@@ -25,7 +25,9 @@ pub(super) async fn create(cloud: &Cloud, kind: &str, name: &str) -> Result<Stri
 
 /// The sample, about this bucket. Its ids become the bucket's own, because two events are two happenings.
 pub(super) fn staged(control: &'static str, bucket: String, sample: &str) -> Result<Staged, Error> {
-    let mut event: Value = serde_json::from_str(&sample.replace(SAMPLE, &bucket))?;
+    let kind = bucket.rsplit_once('-').map_or(bucket.as_str(), |(kind, _)| kind);
+    let sample = sample.replace(&format!("{kind}-{SAMPLE}"), &bucket);
+    let mut event: Value = serde_json::from_str(&sample)?;
     let mut hasher = DefaultHasher::new();
     bucket.hash(&mut hasher);
     let own = format!("{:016x}", hasher.finish());

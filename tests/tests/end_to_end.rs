@@ -1,0 +1,251 @@
+//! The real binaries: functions under the Lambda Runtime API, and the `quell` command, on an embedded AWS.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use quell_controls::REGISTRY;
+use quell_local::{Function, scenario};
+use quell_tests::rig::{Rig, binary};
+use serde_json::{Value, json};
+
+const NONE: &[(&str, &str)] = &[];
+const FUNCTIONS: [&str; 4] = ["s3-exposure", "ec2-metadata", "network-exposure", "ec2-quarantine"];
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothing() {
+    let rig = Rig::start().await;
+    let function = Function::new(
+        "s3-exposure",
+        binary("s3-exposure"),
+        rig.stack.environment("act", "s3-public-acl=enforce"),
+        Duration::from_secs(30),
+        128,
+    )
+    .paced(0.0001)
+    .with_dead_letters(rig.stack.dead_letter_queue());
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let huge = json!({ "padding": "x".repeat(1_000_000) }).to_string();
+    let malformed = [
+        ("{not json", ""),
+        ("[]", "an object"),
+        ("{}", "source"),
+        (r#"{"source":5}"#, "source"),
+        (
+            r#"{"source":"aws.s3","detail-type":"AWS API Call via CloudTrail","id":"1","account":"123456789012","region":"eu-west-1","detail":[]}"#,
+            "detail",
+        ),
+        (deep.as_str(), "64 levels"),
+        (huge.as_str(), "bytes"),
+    ];
+    for (event, named) in malformed {
+        let shown = &event[..event.len().min(60)];
+        let invocation = function.invoke_async(event.to_owned()).await.unwrap();
+        assert_eq!(invocation.attempts.len(), 3, "{shown}: Lambda tries three times");
+        assert!(invocation.dead_lettered, "{shown}");
+        let message = invocation.attempts[0].answer.error_message().unwrap();
+        assert!(message.contains(named), "{shown}: `{message}` does not name {named}");
+    }
+    let kept = rig.stack.dead_letters().await.unwrap();
+    assert_eq!(kept.len(), malformed.len());
+    assert!(kept.iter().all(|letter| !letter.attributes["ErrorMessage"].is_empty()));
+    assert!(rig.ledger.newest("s3-public-acl", 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "settings").await.unwrap();
+    for (modes, named) in [
+        ("s3-public-alc=enforce", "did you mean `s3-public-acl`?"),
+        ("s3-public-acl=fix", "the modes are off, observe and enforce"),
+    ] {
+        let function = Function::new(
+            "s3-exposure",
+            binary("s3-exposure"),
+            rig.stack.environment("act", modes),
+            Duration::from_secs(30),
+            128,
+        );
+        let attempt = function.invoke(staged.event.to_string()).await.unwrap();
+        assert_eq!(attempt.answer.error_kind(), Some("Settings"));
+        let message = attempt.answer.error_message().unwrap();
+        assert!(message.contains(named), "{message}");
+    }
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap(), "nothing was changed");
+}
+
+#[tokio::test]
+async fn every_step_is_one_line_of_json() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "log").await.unwrap();
+    let function = Function::new(
+        "s3-exposure",
+        binary("s3-exposure"),
+        rig.stack.environment("act", "s3-public-acl=enforce"),
+        Duration::from_secs(30),
+        128,
+    );
+    let attempt = function.invoke(staged.event.to_string()).await.unwrap();
+    let lines: Vec<Value> = attempt
+        .log
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .filter(|line: &Value| line["control"] == "s3-public-acl")
+        .collect();
+    let steps: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["assessed", "recorded", "applied", "ended"]);
+    for line in &lines {
+        assert_eq!(line["resource"], staged.resource);
+        assert_eq!(line["account"], "123456789012");
+        assert_eq!(line["region"], "eu-west-1");
+        assert_eq!(line["event_id"], staged.event["id"]);
+    }
+    assert_eq!(lines[3]["outcome"], "fixed");
+}
+
+#[test]
+fn the_demo_puts_all_right() {
+    let output = quell(&["demo", "--json", "--functions", folder_of("quell")], NONE);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown.len(), REGISTRY.len());
+    for (one, meta) in shown.iter().zip(REGISTRY) {
+        assert_eq!(one["control"], meta.id);
+        assert_eq!(one["outcome"], "fixed");
+        assert_eq!(one["verified"], true);
+        assert!(!one["changes"].as_array().unwrap().is_empty());
+        assert!(!one["calls"].as_array().unwrap().is_empty());
+        assert!(one["milliseconds"].as_u64().unwrap() > 0);
+        assert_eq!(one["record"].as_str().unwrap().len(), 20);
+        assert!(one["message"].as_str().unwrap().contains(meta.id));
+    }
+    assert_eq!(shown[0]["undone"], true);
+}
+
+#[test]
+fn the_demo_fails_when_a_function_is_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FUNCTIONS {
+        symlink(binary(name), folder.path().join(name)).unwrap();
+    }
+    let broken = folder.path().join("ec2-metadata");
+    fs::remove_file(&broken).unwrap();
+    fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let output = quell(&["demo", "--json", "--functions", folder.path().to_str().unwrap()], NONE);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("not put right: ec2-imdsv2"));
+    let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    for one in shown {
+        let is_broken = one["control"] == "ec2-imdsv2";
+        assert_eq!(one["verified"], !is_broken, "{one}");
+        assert_eq!(one["outcome"] == "fixed", !is_broken, "{one}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_invokes_looks_and_undoes() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "cli").await.unwrap();
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let environment = rig.stack.environment("act", "");
+    let folder = tempfile::tempdir().unwrap();
+    let event = folder.path().join("event.json");
+    fs::write(&event, staged.event.to_string()).unwrap();
+    let event = event.to_str().unwrap();
+
+    let functions = folder_of("quell");
+    let invoked =
+        quell(&["invoke", "s3-exposure", "-e", event, "--functions", functions], &environment);
+    assert!(invoked.status.success(), "{}", text(&invoked.stderr));
+    let response: Value = serde_json::from_slice(&invoked.stdout).unwrap();
+    assert_eq!(response["results"][0]["outcome"], "fixed");
+    assert!(!scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    let listed = quell(&["records", "--json"], &environment);
+    let records: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(records.len(), 1, "{}", text(&listed.stderr));
+    assert_eq!(records[0]["intent"]["resource"], staged.resource);
+    let id = records[0]["id"].as_str().unwrap();
+    let shown = quell(&["records", id], &environment);
+    assert!(text(&shown.stdout).contains("- READ to Group"), "{}", text(&shown.stdout));
+
+    let undone = quell(&["undo", id], &environment);
+    assert!(undone.status.success(), "{}", text(&undone.stderr));
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+
+    let nothing = quell(&["undo", "00000000000000000000"], &environment);
+    assert_eq!(nothing.status.code(), Some(3));
+    assert!(text(&nothing.stderr).contains("there is no record"));
+    let wrong = quell(&["undo", "../../etc"], &environment);
+    assert!(text(&wrong.stderr).contains("is not a record"));
+}
+
+#[test]
+fn an_embedded_aws_is_made_for_every_sample() {
+    for meta in REGISTRY {
+        let sample = quell_tests::root(&format!("events/{}/violating.json", meta.id));
+        let sample = sample.to_str().unwrap();
+        let functions = folder_of("quell");
+        let output =
+            quell(&["invoke", meta.function, "-e", sample, "--functions", functions], NONE);
+        assert!(output.status.success(), "{}: {}", meta.id, text(&output.stderr));
+        let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let results = response["results"].as_array().unwrap();
+        let own = results.iter().find(|result| result["control"] == meta.id).unwrap();
+        assert_eq!(own["outcome"], "fixed", "{own:#}");
+    }
+}
+
+#[test]
+fn wrong_words_are_answered_with_the_right_ones() {
+    let output = quell(&["invoke", "s3-exposer", "-e", "x.json"], NONE);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("the functions are s3-exposure"));
+    let output = quell(&["records", "--control", "s3"], NONE);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("the controls are s3-public-acl"));
+}
+
+#[test]
+fn the_table_of_controls_is_for_people_and_machines() {
+    let people = quell(&["controls"], NONE);
+    let machines = quell(&["controls", "--json"], NONE);
+    let controls: Vec<Value> = serde_json::from_slice(&machines.stdout).unwrap();
+    assert_eq!(controls.len(), REGISTRY.len());
+    for meta in REGISTRY {
+        assert!(text(&people.stdout).contains(meta.id));
+        assert!(controls.iter().any(|control| control["control"] == meta.id));
+    }
+}
+
+/// The `quell` command with this environment and nothing else of ours.
+fn quell<N: AsRef<str>, V: AsRef<str>>(arguments: &[&str], environment: &[(N, V)]) -> Output {
+    let mut command = Command::new(binary("quell"));
+    command.args(arguments);
+    for (name, _) in std::env::vars() {
+        if name.starts_with("AWS_") || name.starts_with("QUELL_") {
+            command.env_remove(name);
+        }
+    }
+    for (name, value) in environment {
+        command.env(name.as_ref(), value.as_ref());
+    }
+    command.output().unwrap()
+}
+
+fn folder_of(name: &str) -> &'static str {
+    let folder = binary(name).parent().map(Path::to_path_buf).unwrap();
+    String::leak(folder.to_str().unwrap().to_owned())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
