@@ -44,7 +44,7 @@ impl Emulate {
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
         if let Some(control) = &self.stage {
-            let staged = scenario::stage(&cloud, control, "emulate").await?;
+            let staged = scenario::stage(&cloud, control, "example").await?;
             terminal::progress(&format!("made the bad state of {control} on {}", staged.resource));
             if let Some(file) = &self.event {
                 std::fs::write(file, staged.event.to_string())

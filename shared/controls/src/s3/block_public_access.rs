@@ -39,7 +39,7 @@ impl Control for BlockPublicAccess {
     const META: Meta = Meta {
         id: "s3-block-public-access",
         title: "S3 buckets block public access",
-        risk: "nothing stops the bucket from being made public",
+        risk: "Nothing stops the bucket from being made public by one forgotten grant or policy statement.",
         severity: Severity::High,
         safety: Safety::NeedsApproval,
         satisfies: &[

@@ -92,7 +92,7 @@ impl Control for PublicAcl {
     const META: Meta = Meta {
         id: "s3-public-acl",
         title: "S3 bucket ACLs grant nothing to the public",
-        risk: "the bucket's access control list lets everyone in",
+        risk: "The access control list of the bucket lets anyone on the internet, or anyone with an AWS account, in.",
         severity: Severity::High,
         safety: Safety::Safe,
         satisfies: &[

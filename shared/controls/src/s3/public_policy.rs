@@ -69,7 +69,7 @@ impl Control for PublicPolicy {
     const META: Meta = Meta {
         id: "s3-public-policy",
         title: "S3 bucket policies allow nothing to the public",
-        risk: "the bucket's policy lets everyone in",
+        risk: "The policy of the bucket lets anyone on the internet in, without a condition that narrows who.",
         severity: Severity::Critical,
         safety: Safety::NeedsApproval,
         satisfies: &[
