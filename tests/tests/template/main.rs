@@ -9,6 +9,7 @@ use model::Template;
 
 mod lints;
 mod model;
+mod registry;
 
 /// Every lint, with faults that it must see: where, what is put there (nothing: it is removed), and what it says.
 const LINTS: &[(Lint, &[(&str, &str, &str)])] = &[
