@@ -183,7 +183,7 @@ pub(crate) fn patterns_are_safe(template: &Template) -> Vec<String> {
             if !FIELDS.contains(&field.as_str()) {
                 complaints.push(format!("{id}: its pattern names {field}"));
             }
-            if !value.as_array().is_some_and(|values| !values.is_empty()) {
+            if value.as_array().is_none_or(Vec::is_empty) {
                 complaints.push(format!("{id}: its pattern has no list of values for {field}"));
             }
         }

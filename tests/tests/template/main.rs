@@ -11,8 +11,11 @@ mod lints;
 mod model;
 mod registry;
 
-/// Every lint, with faults that it must see: where, what is put there (nothing: it is removed), and what it says.
-const LINTS: &[(Lint, &[(&str, &str, &str)])] = &[
+/// Where, what is put there (nothing: what is there is removed), and what the lint says.
+type Fault = (&'static str, &'static str, &'static str);
+
+/// Every lint, with faults that it must see.
+const LINTS: &[(Lint, &[Fault])] = &[
     (
         lints::functions_are_the_binaries,
         &[

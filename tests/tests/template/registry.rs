@@ -7,7 +7,7 @@ use quell_engine::{Meta, listen};
 use serde_json::Value;
 
 use crate::{
-    lints::{ceiling, customer_actions},
+    lints::{Lint, ceiling, customer_actions},
     model::{Function, Template, target},
 };
 
@@ -27,7 +27,7 @@ fn permissions_are_those_of_the_controls() {
 fn a_difference_is_seen() {
     let role = "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement";
     let pattern = "/Resources/S3ExposureS3Calls/Properties/EventPattern/detail";
-    let faults: [(fn(&Template) -> Vec<String>, String, &str, &str); 5] = [
+    let faults: [(Lint, String, &str, &str); 5] = [
         (rules, format!("{pattern}/eventName/0"), "", "make it:\n\n  S3ExposureS3Calls:"),
         (rules, "/Resources/S3ExposureS3Calls".into(), "", "make it:\n\n  S3ExposureS3Calls:"),
         (rules, "/Resources/Ec2MetadataInstanceStates/Type".into(), r#""AWS::SQS::Queue""#, "make"),
