@@ -69,7 +69,13 @@ impl Invoke {
             && !endpoint.is_empty()
         {
             let place = Place::from_environment().await?;
-            let environment = self.environment(&place, Mode::Enforce)?;
+            if !place.aws.is_emulated() {
+                return Err(Error::trouble(format!(
+                    "{} is no emulator on this machine; to work in the real account, add --real",
+                    terminal::clean(&endpoint)
+                )));
+            }
+            let environment = self.environment(&place, Mode::Enforce).await?;
             return self.deliver(&binaries, environment, event).await;
         }
         let emulator = Emulator::start_on("127.0.0.1", 0, &mut |step| terminal::progress(step))
@@ -111,19 +117,19 @@ impl Invoke {
             return Err(Error::NotDone("not confirmed: nothing was done".to_owned()));
         }
         let binaries = Binaries::ready(self.functions.as_deref())?;
-        let environment = self.environment(&place, mode)?;
+        let environment = self.environment(&place, mode).await?;
         self.deliver(&binaries, environment, event).await
     }
 
     /// What the function sees where the environment says which AWS it is.
-    fn environment(&self, place: &Place, mode: Mode) -> Result<Vec<(String, String)>, Error> {
+    async fn environment(&self, place: &Place, mode: Mode) -> Result<Vec<(String, String)>, Error> {
         let (ceiling, modes) = modes(self.mode.unwrap_or(mode));
         let topic = place.topic.clone().ok_or_else(|| {
             Error::trouble("QUELL_TOPIC_ARN is not set; it is the stack's output TopicArn")
         })?;
-        let mut environment: Vec<(String, String)> =
-            std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect();
-        environment.retain(|(name, _)| name != "AWS_REGION");
+        let mut environment = place.credentials().await?;
+        let endpoint = std::env::vars().filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"));
+        environment.extend(endpoint);
         environment.extend(
             [
                 ("AWS_REGION", place.aws.region()),

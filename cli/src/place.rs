@@ -1,13 +1,11 @@
 //! Where a command works: an endpoint that the environment names, or the account of the environment's credentials.
 
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::ProvideCredentials as _;
 use quell_engine::{Clients, During as _, ledger::Ledger};
 use quell_local::Cloud;
 
 use crate::Error;
-
-/// The table that `template.yaml` makes.
-const TABLE: &str = "quell-ledger";
 
 /// One account and region, with its ledger.
 pub(crate) struct Place {
@@ -43,7 +41,9 @@ impl Place {
         let account = caller.account().unwrap_or_default().to_owned();
         let principal = caller.arn().unwrap_or("unknown").to_owned();
         let aws = aws.of_account(account);
-        let table = variable("QUELL_LEDGER_TABLE").unwrap_or_else(|| TABLE.to_owned());
+        let table = variable("QUELL_LEDGER_TABLE").ok_or_else(|| {
+            Error::trouble("QUELL_LEDGER_TABLE is not set; it is the stack's output LedgerTable")
+        })?;
         Ok(Self {
             ledger: Ledger::new(&aws, table.as_str()),
             table,
@@ -51,6 +51,21 @@ impl Place {
             aws,
             principal,
         })
+    }
+
+    /// The credentials that were used to find out who is asking, and no others.
+    pub(crate) async fn credentials(&self) -> Result<Vec<(String, String)>, Error> {
+        let provider = self.aws.sdk().credentials_provider();
+        let provider = provider.ok_or_else(|| Error::trouble("there are no AWS credentials"))?;
+        let found = provider.provide_credentials().await;
+        let found = found.map_err(|error| Error::Trouble(error.into()))?;
+        let mut variables = vec![
+            ("AWS_ACCESS_KEY_ID".to_owned(), found.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), found.secret_access_key().to_owned()),
+        ];
+        let token = found.session_token().map(str::to_owned);
+        variables.extend(token.map(|token| ("AWS_SESSION_TOKEN".to_owned(), token)));
+        Ok(variables)
     }
 
     /// An embedded AWS of this process.

@@ -91,7 +91,9 @@ pub(crate) async fn undo(place: &Place, record: Record) -> Result<Report, Error>
     let control = record.intent.control.clone();
     match All::undo(&engine, &aws, record, &signal).await {
         Some(Ok(report)) => Ok(report),
-        Some(Err(failure)) => Ok(*failure.report),
+        Some(Err(failure)) => {
+            failure.report().ok_or_else(|| Error::trouble("the record names no resource"))
+        }
         None => Err(Error::trouble(format!(
             "this version of quell has no control {control}; use the one that made the record"
         ))),

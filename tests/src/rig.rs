@@ -25,7 +25,7 @@ use quell_controls::{All, REGISTRY};
 use quell_engine::{
     Clients, Outcome, Report,
     aws::http_client,
-    error::EventFailure,
+    error::{EventFailure, Failure},
     evaluate::Engine,
     ledger::Ledger,
     modes::{Mode, Modes},
@@ -120,7 +120,7 @@ impl Rig {
         let aws = self.aws.in_region(&record.intent.region);
         match All::undo(&self.engine(Mode::Observe), &aws, record, &signal).await {
             Some(Ok(report)) => report,
-            Some(Err(failure)) => *failure.report,
+            Some(Err(failure)) => failure.report().expect("it has a resource"),
             None => panic!("no control undoes it"),
         }
     }
@@ -137,7 +137,7 @@ pub fn own(reports: Vec<Report>, staged: &Staged) -> Report {
 /// The report of a failed event about the staged resource.
 pub fn failed(failure: EventFailure, staged: &Staged) -> Report {
     let EventFailure::Failed(failures) = failure else { panic!("{failure}") };
-    let report = own(failures.into_iter().map(|failure| *failure.report).collect(), staged);
+    let report = own(failures.into_iter().filter_map(Failure::report).collect(), staged);
     assert!(matches!(report.outcome, Outcome::Failed | Outcome::Partial));
     report
 }

@@ -1,5 +1,7 @@
 //! The real binaries: functions under the Lambda Runtime API, and the `quell` command, on an embedded AWS.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -23,7 +25,7 @@ async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothin
         "s3-exposure",
         binary("s3-exposure"),
         rig.stack.environment("act", "s3-public-acl=enforce"),
-        Duration::from_secs(30),
+        Duration::from_secs(60),
         128,
     )
     .paced(0.0001)
@@ -68,7 +70,7 @@ async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
             "s3-exposure",
             binary("s3-exposure"),
             rig.stack.environment("act", modes),
-            Duration::from_secs(30),
+            Duration::from_secs(60),
             128,
         );
         let attempt = function.invoke(staged.event.to_string()).await.unwrap();
@@ -87,7 +89,7 @@ async fn every_step_is_one_line_of_json() {
         "s3-exposure",
         binary("s3-exposure"),
         rig.stack.environment("act", "s3-public-acl=enforce"),
-        Duration::from_secs(30),
+        Duration::from_secs(60),
         128,
     );
     let attempt = function.invoke(staged.event.to_string()).await.unwrap();

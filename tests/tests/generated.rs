@@ -1,6 +1,8 @@
 //! Runbooks and the table of controls are made from the code. `UPDATE=1 cargo nextest run --test generated` writes
 //! them; without it a stale page fails.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{env, fmt::Write as _, fs};
 
 use quell_controls::REGISTRY;

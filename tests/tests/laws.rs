@@ -1,5 +1,7 @@
 //! The laws that every control obeys, each against an embedded AWS of its own, over HTTP, with the real SDK.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use quell_controls::with_control;
 use quell_engine::{Control, Outcome, Progress, ledger::Record, modes::Mode};
 use quell_local::scenario::{self, Staged};
@@ -165,7 +167,11 @@ async fn put_back_by_hand<C: Control>(rig: &Rig, record: &Record) {
     let (control, target) = (C::connect(&rig.aws), target::<C>(&record.intent.target));
     let before = C::State::deserialize(&record.intent.before).unwrap();
     let after = control.assess(&target).await.unwrap().unwrap();
-    let progress = Progress { record: &record.id, made: &record.result.made };
+    let progress = Progress {
+        record: &record.id,
+        made: &record.result.made,
+        deadline: rig.engine(Mode::Enforce).deadline,
+    };
     let change = &C::revert(&before, &after).changes[0];
     control.apply(&target, change, &progress).await.unwrap();
 }
@@ -175,7 +181,11 @@ async fn repeat<C: Control>(rig: &Rig, record: &Record) {
     let (control, target) = (C::connect(&rig.aws), target::<C>(&record.intent.target));
     let plan: Vec<_> =
         record.intent.plan.iter().map(|change| C::Change::deserialize(change).unwrap()).collect();
-    let progress = Progress { record: &record.id, made: &record.result.made };
+    let progress = Progress {
+        record: &record.id,
+        made: &record.result.made,
+        deadline: rig.engine(Mode::Enforce).deadline,
+    };
     for index in C::resume(&plan, &record.result.made) {
         control.apply(&target, &plan[index], &progress).await.unwrap();
     }

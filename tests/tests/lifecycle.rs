@@ -1,5 +1,7 @@
 //! The life of a record, told with a control whose resource does what the test says.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -47,6 +49,10 @@ async fn a_resource_that_never_rests_is_left_alone_and_tried_again_later() {
     let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
     assert!(failure.to_string().contains("changed 3 times"), "{failure}");
     assert!(control.applied.borrow().is_empty());
+
+    let control = Scripted::seeing([Some(1), Some(1), Some(0)]);
+    let report = evaluate(&rig, &control, "e1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Fixed, "it rests now");
 }
 
 #[tokio::test]
@@ -54,8 +60,9 @@ async fn a_fix_that_aws_does_not_show_is_not_reported_as_one() {
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(1)]);
     let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
-    assert_eq!(failure.report.outcome, Outcome::Partial);
-    assert!(failure.report.reason.as_deref().unwrap().contains("does not show it"));
+    let report = failure.report().unwrap();
+    assert_eq!(report.outcome, Outcome::Partial);
+    assert!(report.reason.unwrap().contains("does not show it"));
 }
 
 #[tokio::test]
@@ -63,7 +70,7 @@ async fn what_was_made_is_said_when_the_rest_is_denied_and_a_later_delivery_goes
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(2), Some(2), Some(1)]).denying(1);
     let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
-    assert_eq!(failure.report.outcome, Outcome::Partial);
+    assert_eq!(failure.report().unwrap().outcome, Outcome::Partial);
     assert_eq!(*control.applied.borrow(), [2]);
 
     let control = Scripted::seeing([Some(1), Some(1), Some(0)]);
@@ -77,9 +84,89 @@ async fn what_was_made_is_said_when_the_rest_is_denied_and_a_later_delivery_goes
 #[tokio::test]
 async fn a_lost_answer_is_no_failure_when_aws_shows_the_fix() {
     let rig = Rig::start().await;
-    let control = Scripted::seeing([Some(1), Some(1), Some(0)]).denying(1);
+    let control = Scripted::seeing([Some(1), Some(1), Some(0)]).failing(1, CallErrorKind::NoAnswer);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Fixed);
+}
+
+#[tokio::test]
+async fn a_denied_call_is_no_fix_when_someone_else_put_it_right() {
+    let rig = Rig::start().await;
+    let control = Scripted::seeing([Some(1), Some(1), Some(0)]).denying(1);
+    let report = evaluate(&rig, &control, "e1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Superseded);
+    assert!(report.reason.unwrap().contains("denied"));
+    let undone = rig_undo(&rig, &newest(&rig).await[0]).await;
+    assert_eq!(undone.outcome, Outcome::Refused, "what someone else did is not undone");
+}
+
+#[tokio::test]
+async fn a_crash_after_the_write_is_finished_by_the_next_delivery() {
+    let rig = Rig::start().await;
+    let control = Scripted::seeing([Some(1), Some(1)]);
+    control.dies.replace(true);
+    evaluate(&rig, &control, "e1").await.unwrap_err();
+    set_status(&rig, Status::Applying).await;
+
+    // The write had come through: the first look of the next delivery sees it.
+    let control = Scripted::seeing([Some(0)]);
+    let report = evaluate(&rig, &control, "e1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Fixed);
+    assert_eq!(statuses(&rig).await, [Status::Fixed]);
+    let record = newest(&rig).await.remove(0);
+    assert_eq!(record.result.told, Some(Status::Fixed), "people hear of it");
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_still_alive_is_not_overtaken() {
+    let rig = Rig::start().await;
+    let control = Scripted::seeing([Some(1), Some(1)]);
+    control.dies.replace(true);
+    evaluate(&rig, &control, "e1").await.unwrap_err();
+    let mut record = newest(&rig).await.remove(0);
+    record.status = Status::Applying;
+    record.result.lease = Some(Timestamp::now() + 1.minutes());
+    rig.ledger.update(&mut record, &[]).await.unwrap();
+
+    let control = Scripted::seeing([Some(1)]);
+    let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
+    assert!(failure.to_string().contains("another delivery"), "{failure}");
+    assert!(control.applied.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_only_observed_is_fixed_when_it_is_heard_of_again_in_enforce_mode() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "later").await.unwrap();
+    assert_eq!(rig.evaluate(Mode::Observe, &staged).await.outcome, Outcome::Observed);
+    assert_eq!(rig.evaluate(Mode::Enforce, &staged).await.outcome, Outcome::Fixed);
+}
+
+#[tokio::test]
+async fn a_wrong_name_in_one_finding_does_not_keep_the_others_from_being_dealt_with() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "many").await.unwrap();
+    let finding = |id: &str, bucket: &str| {
+        json!({
+            "Id": id, "UpdatedAt": "2031-01-01T00:00:00Z", "AwsAccountId": "123456789012",
+            "Region": "eu-west-1", "GeneratorId": "security-control/S3.2",
+            "Compliance": {"Status": "FAILED"}, "Workflow": {"Status": "NEW"},
+            "RecordState": "ACTIVE",
+            "Resources": [{"Type": "AwsS3Bucket", "Id": bucket, "Region": "eu-west-1"}],
+        })
+    };
+    let event = json!({
+        "version": "0", "id": "1", "source": "aws.securityhub", "account": "123456789012",
+        "region": "eu-west-1", "time": "2031-01-01T00:00:00Z",
+        "detail-type": "Security Hub Findings - Custom Action",
+        "detail": {"actionName": "fix", "findings": [
+            finding("a", "arn:aws:s3:::NOT A BUCKET"),
+            finding("b", &format!("arn:aws:s3:::{}", staged.resource)),
+        ]},
+    });
+    let failure = rig.deliver(Mode::Enforce, &event).await.unwrap_err();
+    assert!(failure.to_string().contains("does not name a resource"), "{failure}");
+    assert!(!scenario::is_violating(&rig.cloud, &staged).await.unwrap());
 }
 
 #[tokio::test]
@@ -238,7 +325,7 @@ struct Scripted {
     /// What each look sees; the last stays.
     looks: RefCell<VecDeque<Option<u32>>>,
     applied: RefCell<Vec<u32>>,
-    denied: Option<u32>,
+    denied: Option<(u32, CallErrorKind)>,
     dies: RefCell<bool>,
     spared: Option<&'static str>,
 }
@@ -260,7 +347,11 @@ impl Scripted {
     }
 
     fn denying(self, change: u32) -> Self {
-        Self { denied: Some(change), ..self }
+        self.failing(change, CallErrorKind::Denied)
+    }
+
+    fn failing(self, change: u32, kind: CallErrorKind) -> Self {
+        Self { denied: Some((change, kind)), ..self }
     }
 
     fn spared_by(self, record: &'static str) -> Self {
@@ -320,8 +411,10 @@ impl Control for Scripted {
         change: &u32,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        if self.denied == Some(*change) || *self.dies.borrow() {
-            return Err(CallError::new("test:PutThing", CallErrorKind::Denied, "by the test"));
+        let failing = self.denied.filter(|(failing, _)| failing == change);
+        let dying = self.dies.borrow().then_some((*change, CallErrorKind::Denied));
+        if let Some((_, kind)) = failing.or(dying) {
+            return Err(CallError::new("test:PutThing", kind, "by the test"));
         }
         self.applied.borrow_mut().push(*change);
         Ok(None)
@@ -385,7 +478,14 @@ async fn statuses(rig: &Rig) -> Vec<Status> {
 async fn set_status(rig: &Rig, status: Status) {
     let mut record = newest(rig).await.remove(0);
     record.status = status;
+    record.result.lease = None;
     rig.ledger.update(&mut record, &[]).await.unwrap();
+}
+
+async fn rig_undo(rig: &Rig, record: &Record) -> Report {
+    let engine = rig.engine(Mode::Observe);
+    let control = Scripted::seeing([Some(0)]);
+    engine.undo(&rig.aws, &control, record.clone(), &signal("undo")).await.unwrap()
 }
 
 async fn begin(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
@@ -410,5 +510,5 @@ async fn begin(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
         notes: Vec::new(),
         undoes: None,
     };
-    assert!(matches!(ledger.begin(id, status, intent).await.unwrap(), Begun::New(_)));
+    assert!(matches!(ledger.begin(id, status, intent, None).await.unwrap(), Begun::New(_)));
 }

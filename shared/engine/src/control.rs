@@ -1,6 +1,9 @@
 //! What a remediation must be able to do.
 
-use std::fmt::{Debug, Display};
+use std::{
+    fmt::{Debug, Display},
+    time::Instant,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -65,6 +68,11 @@ pub trait Control: Sized + 'static {
     /// Whether two states are the same to a person. Ids that AWS gives anew on every write do not count.
     fn same(one: &Self::State, other: &Self::State) -> bool {
         one == other
+    }
+
+    /// Whether the rest of the plan is made although this change failed. The outcome is `partial` all the same.
+    fn goes_on_without(_change: &Self::Change) -> bool {
+        false
     }
 
     /// The record, if any, that spares this resource as long as it is open and recent in the ledger: the resource may
@@ -188,6 +196,8 @@ pub struct Progress<'a> {
     /// Ids of what earlier changes of this record made, by index into its plan; when undoing, those of the record
     /// that is undone.
     pub made: &'a [Option<String>],
+    /// When this process is ended from outside. A change of several calls begins none that it could not bear to leave.
+    pub deadline: Instant,
 }
 
 /// The signal is for this control, but names no resource that can be one.

@@ -138,11 +138,25 @@ fn kind_of(code: &str) -> CallErrorKind {
     }
 }
 
-/// An evaluation that must be tried again, or mended by a person. The report says how far it came.
+/// What must be tried again, or mended by a person.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{} of {}: {}: {}", report.control, report.resource, report.outcome, report.reason.as_deref().unwrap_or("no reason given"))]
-pub struct Failure {
-    pub report: Box<Report>,
+pub enum Failure {
+    /// The report says how far it came.
+    #[error("{} of {}: {}: {}", .0.control, .0.resource, .0.outcome, .0.reason.as_deref().unwrap_or("no reason given"))]
+    Evaluation(Box<Report>),
+    /// The event names no resource where it must name one.
+    #[error("{0}")]
+    Target(#[from] TargetError),
+}
+
+impl Failure {
+    /// How far it came, if it came so far that there is a resource.
+    pub fn report(self) -> Option<Report> {
+        match self {
+            Self::Evaluation(report) => Some(*report),
+            Self::Target(_) => None,
+        }
+    }
 }
 
 /// Why an event as a whole goes back to Lambda: it is delivered twice more, then kept in the dead-letter queue.
@@ -157,18 +171,19 @@ pub enum EventFailure {
     /// The function is not configured as it must be. Nothing was looked at.
     #[error("{0}")]
     Settings(String),
-    /// The event names no resource where it must name one.
-    #[error("{0}")]
-    Target(#[from] TargetError),
 }
 
 impl From<EventFailure> for Diagnostic {
     fn from(failure: EventFailure) -> Self {
         let kind = match &failure {
             EventFailure::Event(_) => "Event",
+            EventFailure::Failed(failures)
+                if failures.iter().all(|failure| matches!(failure, Failure::Target(_))) =>
+            {
+                "Target"
+            }
             EventFailure::Failed(_) => "Remediation",
             EventFailure::Settings(_) => "Settings",
-            EventFailure::Target(_) => "Target",
         };
         Self { error_type: kind.to_owned(), error_message: text::one_line(&failure.to_string()) }
     }

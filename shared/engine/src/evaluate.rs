@@ -33,6 +33,9 @@ const EVALUATIONS: usize = 3;
 /// How often a fix is looked at before it counts as not in force.
 const VERIFICATIONS: u32 = 4;
 
+/// Seconds by which a lease outlasts the deadline of its owner.
+const LEASE_MARGIN: i64 = 30;
+
 /// How long a record spares a resource that it needs in a bad state for a moment.
 const SPARED_FOR: i64 = 15 * 60;
 
@@ -53,7 +56,7 @@ impl Engine {
         let report = evaluation.report(ended);
         evaluation.log_end(&report);
         match report.outcome {
-            Outcome::Failed | Outcome::Partial => Err(Failure { report: Box::new(report) }),
+            Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
             _ => Ok(report),
         }
     }
@@ -86,7 +89,7 @@ impl Engine {
                     fixed_after_ms: None,
                     ended_after_ms: 0,
                 };
-                return Err(Failure { report: Box::new(report) });
+                return Err(Failure::Evaluation(Box::new(report)));
             }
         };
         let mut evaluation = Evaluation::<C>::new(self, aws, control, signal, target);
@@ -94,7 +97,7 @@ impl Engine {
         let report = evaluation.report(ended);
         evaluation.log_end(&report);
         match report.outcome {
-            Outcome::Failed | Outcome::Partial => Err(Failure { report: Box::new(report) }),
+            Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
             _ => Ok(report),
         }
     }
@@ -199,14 +202,23 @@ impl<'a, C: Control> Evaluation<'a, C> {
         if decision.mode == Mode::Off {
             return Ok(Ended::because(Outcome::Ignored, "the control is off"));
         }
-        let (seen, own) = tokio::join!(self.first_assessment(), self.is_own_call());
-        if own? {
+        let (seen, known) = tokio::join!(self.first_assessment(), self.known(decision.mode));
+        let (is_own, mut attempt, earlier) = known?;
+        if is_own {
             return Ok(Ended::because(Outcome::Ignored, "Quell made this call itself"));
         }
-        let Some(mut state) = seen? else { return Ok(Ended::plainly(Outcome::Gone)) };
+        let mut seen = seen?;
         self.step("assessed", "");
+        if let Some(record) = earlier {
+            match self.take_up(record, seen).await? {
+                Resumed::Ended(ended) => return Ok(ended),
+                Resumed::Superseded(now) => seen = now,
+            }
+            attempt += 1;
+        }
 
-        for attempt in 0..EVALUATIONS {
+        for _ in 0..EVALUATIONS {
+            let Some(state) = seen else { return Ok(Ended::plainly(Outcome::Gone)) };
             self.notes = C::notes(&state);
             let plan = C::plan(&state);
             if plan.is_empty() {
@@ -218,71 +230,97 @@ impl<'a, C: Control> Evaluation<'a, C> {
                     "an open record of Quell needs this resource as it is for a moment",
                 ));
             }
-            let status = match decision.mode {
-                Mode::Enforce => Status::Applying,
-                Mode::Off | Mode::Observe => Status::Observed,
-            };
+            if self.time_left() < OPERATION_TIMEOUT * 2 {
+                return Err(too_little_time::<C>());
+            }
             let intent = self.intent(&state, &plan, decision.mode, decision.withheld)?;
-            let id = self.record_id(attempt);
-            if status == Status::Observed {
-                let begun = self.engine.ledger.begin(&id, status, intent).await?;
+            let id = self.record_id(decision.mode, attempt);
+            attempt += 1;
+            if decision.mode != Mode::Enforce {
+                let begun =
+                    self.engine.ledger.begin(&id, Status::Observed, intent, self.lease()).await?;
                 return self.observed(begun).await;
             }
             // The second read stands between a stale plan and a write: S3 and IAM have no write precondition.
             let (begun, again) = tokio::join!(
-                self.engine.ledger.begin(&id, status, intent),
+                self.engine.ledger.begin(&id, Status::Applying, intent, self.lease()),
                 self.control.assess(&self.target)
             );
-            match begun? {
-                Begun::New(record) => {
-                    self.step("recorded", &record.id);
-                    self.record = Some(record);
-                    let again = match again {
-                        Ok(again) => again,
-                        Err(error) => return self.close(Status::Failed, Some(error)).await,
-                    };
-                    match again {
-                        Some(again) if C::same(&again, &state) => {
-                            return self.apply(plan, None).await;
-                        }
-                        again => {
-                            self.supersede().await?;
-                            let Some(again) = again else {
-                                return Ok(Ended::plainly(Outcome::Gone));
-                            };
-                            state = again;
-                        }
-                    }
-                }
-                Begun::Existing(record) => match record.status {
-                    Status::Applying | Status::Failed | Status::Partial => {
-                        self.record = Some(record);
-                        let again = again?;
-                        match self.resume(again).await? {
-                            Resumed::Ended(ended) => return Ok(ended),
-                            Resumed::Superseded(Some(now)) => state = now,
-                            Resumed::Superseded(None) => {
-                                return Ok(Ended::plainly(Outcome::Gone));
-                            }
-                        }
-                    }
-                    Status::Superseded => {
-                        let Some(again) = again? else {
-                            return Ok(Ended::plainly(Outcome::Gone));
-                        };
-                        state = again;
-                    }
-                    Status::Observed | Status::Fixed | Status::Undone => {
-                        return self.seen_before(record).await;
-                    }
-                },
-            }
+            let record = match begun? {
+                Begun::New(record) => record,
+                // Another delivery of the same happening was faster by a moment.
+                Begun::Existing(record) => return Err(alive(&record)),
+            };
+            self.step("recorded", &record.id);
+            self.record = Some(record);
+            seen = match again {
+                Ok(Some(again)) if C::same(&again, &state) => return self.apply(plan, None).await,
+                Ok(again) => again,
+                Err(error) => return self.close(Status::Failed, Some(error)).await,
+            };
+            self.supersede().await?;
         }
         Err(CallError::new(
             first(C::META.reads),
             CallErrorKind::NotReady,
             format!("the resource changed {EVALUATIONS} times while it was looked at"),
         ))
+    }
+
+    /// What the ledger knows of this happening: whether Quell's own call was it, the number of the newest record of
+    /// it, and that record. Superseded records only count.
+    async fn known(&self, mode: Mode) -> Result<(bool, usize, Option<Record>), CallError> {
+        let request_id = match self.signal.trigger {
+            Trigger::ApiCall { .. } => self.signal.request_id.as_deref(),
+            _ => None,
+        };
+        let mut attempt = 0;
+        loop {
+            let id = self.record_id(mode, attempt);
+            let account = &self.signal.account;
+            let known = self.engine.ledger.look(account, request_id, &id).await?;
+            match known.record {
+                Some(record) if record.status == Status::Superseded && !known.is_own => {
+                    attempt += 1;
+                }
+                record => return Ok((known.is_own, attempt, record)),
+            }
+        }
+    }
+
+    /// Deals with a record of an earlier delivery of the same happening.
+    async fn take_up(
+        &mut self,
+        record: Record,
+        seen: Option<C::State>,
+    ) -> Result<Resumed<C>, CallError> {
+        if record.result.lease.is_some_and(|lease| Timestamp::now() < lease) {
+            return Err(alive(&record));
+        }
+        match record.status {
+            Status::Applying | Status::Failed | Status::Partial => {
+                self.record = Some(record);
+                self.claim().await?;
+                self.resume(seen).await
+            }
+            Status::Observed | Status::Fixed | Status::Undone | Status::Superseded => {
+                self.seen_before(record).await.map(Resumed::Ended)
+            }
+        }
+    }
+
+    /// Makes the record this delivery's alone: of two that try, the ledger refuses one.
+    async fn claim(&mut self) -> Result<(), CallError> {
+        let lease = self.lease();
+        let Some(record) = &mut self.record else { return Ok(()) };
+        record.result.lease = lease;
+        Ok(self.engine.ledger.update(record, &[]).await?)
+    }
+
+    /// Longer than this process can live, with a margin for clocks and for calls that are still under way.
+    fn lease(&self) -> Option<Timestamp> {
+        let left = i64::try_from(self.time_left().as_secs()).unwrap_or(i64::MAX);
+        Some(Timestamp::now() + (left.min(900) + LEASE_MARGIN).seconds())
     }
 
     /// Reads the resource, and waits for one that may only not be visible or ready yet.
@@ -320,15 +358,6 @@ impl<'a, C: Control> Evaluation<'a, C> {
             && self.signal.time.is_some_and(|time| (Timestamp::now() - time).get_seconds() < window)
     }
 
-    async fn is_own_call(&self) -> Result<bool, CallError> {
-        match (&self.signal.trigger, &self.signal.request_id) {
-            (Trigger::ApiCall { .. }, Some(id)) => {
-                Ok(self.engine.ledger.is_own(&self.signal.account, id).await?)
-            }
-            _ => Ok(false),
-        }
-    }
-
     async fn is_spared(&self, state: &C::State) -> Result<bool, CallError> {
         let Some(id) = C::spared_by(state) else { return Ok(false) };
         let record = self.engine.ledger.read(&id).await?;
@@ -338,9 +367,11 @@ impl<'a, C: Control> Evaluation<'a, C> {
         }))
     }
 
-    fn record_id(&self, attempt: usize) -> String {
+    /// The mode is part of it: what was only observed may be enforced when it is heard of again.
+    fn record_id(&self, mode: Mode, attempt: usize) -> String {
         record_id(&[
             C::META.id,
+            &mode.to_string(),
             &self.signal.account,
             &self.signal.region,
             &self.target.to_string(),
@@ -387,7 +418,7 @@ impl<'a, C: Control> Evaluation<'a, C> {
                 self.tell().await?;
                 Ok(Ended { outcome: Outcome::Observed, reason: self.withheld() })
             }
-            Begun::Existing(record) => self.seen_before(record).await,
+            Begun::Existing(record) => Err(alive(&record)),
         }
     }
 
@@ -420,14 +451,11 @@ impl<'a, C: Control> Evaluation<'a, C> {
         for index in order {
             let Some(change) = plan.changes.get(index) else { continue };
             if self.time_left() < OPERATION_TIMEOUT + Duration::from_secs(2) {
-                failed = Some(CallError::new(
-                    first(C::META.writes),
-                    CallErrorKind::NotReady,
-                    "too little time is left for a write call",
-                ));
+                failed = Some(too_little_time::<C>());
                 break;
             }
-            let progress = Progress { record: &record.id, made: &record.result.made };
+            let deadline = self.engine.deadline;
+            let progress = Progress { record: &record.id, made: &record.result.made, deadline };
             match self.control.apply(&self.target, change, &progress).await {
                 Ok(made) => {
                     self.fixed_after = Some(self.started.elapsed());
@@ -450,8 +478,12 @@ impl<'a, C: Control> Evaluation<'a, C> {
                     }
                 }
                 Err(error) => {
-                    failed = Some(error);
-                    break;
+                    self.step("not applied", &error.to_string());
+                    // The first error is the one to mend.
+                    failed.get_or_insert(error);
+                    if !C::goes_on_without(change) {
+                        break;
+                    }
                 }
             }
         }
@@ -483,8 +515,13 @@ impl<'a, C: Control> Evaluation<'a, C> {
                 // Of several changes the last may be clean-up: a failure there is not hidden by a compliant state.
                 match failed {
                     None if is_fixed => self.close(Status::Fixed, None).await,
-                    Some(_) if is_fixed && self.plan_length() == 1 => {
-                        self.close(Status::Fixed, None).await
+                    Some(error) if is_fixed && self.plan_length() == 1 => {
+                        // No answer may mean that it was made; a refusal means that somebody else made it.
+                        let status = match error.kind {
+                            CallErrorKind::NoAnswer | CallErrorKind::Unavailable => Status::Fixed,
+                            _ => Status::Superseded,
+                        };
+                        self.close(status, Some(error)).await
                     }
                     None => {
                         self.close(
@@ -545,6 +582,9 @@ impl<'a, C: Control> Evaluation<'a, C> {
         let Some(record) = &mut self.record else { return Ok(()) };
         record.status = status;
         record.result.reason = reason;
+        if status == Status::Superseded {
+            record.result.lease = None;
+        }
         record.result.calls.extend(calls);
         self.engine.ledger.update(record, &own).await?;
         Ok(())
@@ -553,12 +593,18 @@ impl<'a, C: Control> Evaluation<'a, C> {
     /// Tells people where the record stands, once for each status.
     async fn tell(&mut self) -> Result<(), CallError> {
         let Some(record) = &mut self.record else { return Ok(()) };
-        if record.result.told == Some(record.status) {
-            return Ok(());
+        let untold = record.result.told != Some(record.status);
+        if let Some(topic) = self.engine.topic.as_ref().filter(|_| untold) {
+            let told = topic.tell(&C::META, record).await;
+            record.result.lease = None;
+            if told.is_ok() {
+                record.result.told = Some(record.status);
+            }
+            // Whoever gets the event again must not wait for us.
+            self.engine.ledger.update(record, &[]).await?;
+            return told;
         }
-        let Some(topic) = &self.engine.topic else { return Ok(()) };
-        topic.tell(&C::META, record).await?;
-        record.result.told = Some(record.status);
+        record.result.lease = None;
         self.engine.ledger.update(record, &[]).await?;
         Ok(())
     }
@@ -581,7 +627,20 @@ impl<'a, C: Control> Evaluation<'a, C> {
         };
         if C::plan(&now).is_empty() && changes.len() == 1 {
             self.set_after(&now)?;
-            return self.close(Status::Fixed, None).await.map(Resumed::Ended);
+            // A change that failed is not what put it right.
+            let status = match self.record.as_ref().map(|record| record.status) {
+                Some(Status::Failed) => Status::Superseded,
+                _ => Status::Fixed,
+            };
+            return self.close(status, None).await.map(Resumed::Ended);
+        }
+        let all_done = self.record.as_ref().is_some_and(|record| {
+            (0..changes.len()).all(|index| record.result.done.contains(&index))
+        });
+        if all_done && !C::plan(&now).is_empty() {
+            // Something new is wrong, which the stored plan cannot know.
+            self.supersede().await?;
+            return Ok(Resumed::Superseded(Some(now)));
         }
         if changes.len() == 1 && !C::same(&now, &before) {
             self.supersede().await?;
@@ -614,70 +673,122 @@ impl<'a, C: Control> Evaluation<'a, C> {
             return refused("it is not known how the resource was left".to_owned());
         };
         let after = decode::<C::State>(after).map_err(unreadable::<C>)?;
-        let id = record_id(&["undo", &original.id]);
+        let (id, earlier) = self.earlier_undo(&original.id).await?;
         let Some(now) = self.control.assess(&self.target).await? else {
             return refused(format!("{} is gone", self.target));
         };
-        let unfinished =
-            self.engine.ledger.read(&id).await?.filter(|undo| undo.status != Status::Undone);
-        if unfinished.is_none() && !C::same(&now, &after) {
-            return refused(format!(
-                "{} was changed since; undo would overwrite that. Before the fix it was: {}",
-                self.target, original.intent.before
-            ));
-        }
-        self.step("undoing", &original.id);
-        let plan = match &unfinished {
-            Some(undo) => Plan {
-                changes: undo
-                    .intent
-                    .plan
-                    .iter()
-                    .map(decode::<C::Change>)
-                    .collect::<Result<_, _>>()
-                    .map_err(unreadable::<C>)?,
-            },
-            None => C::revert(&before, &now),
-        };
-        if plan.is_empty() && !C::same(&now, &before) {
-            return refused("this remediation is irreversible".to_owned());
-        }
-        let record = match unfinished {
-            Some(undo) => undo,
+
+        let changed = format!(
+            "{} was changed since; undo would overwrite that. Before the fix it was: {}",
+            self.target, original.intent.before
+        );
+        let plan = match earlier {
+            Some(undo) if undo.status == Status::Undone => {
+                // It was undone; only this record did not hear of it.
+                self.mark_undone(&mut original, &id).await?;
+                self.record = Some(undo);
+                return Ok(Ended::because(Outcome::Duplicate, "it is undone already"));
+            }
+            Some(undo) => {
+                if undo.result.lease.is_some_and(|lease| Timestamp::now() < lease) {
+                    return Err(alive(&undo));
+                }
+                let began = decode::<C::State>(&undo.intent.before).map_err(unreadable::<C>)?;
+                let is_halfway = undo.intent.plan.len() > 1 && undo.status != Status::Failed;
+                if !is_halfway && !C::same(&now, &began) && !C::same(&now, &before) {
+                    return refused(changed);
+                }
+                let changes = undo.intent.plan.iter().map(decode::<C::Change>);
+                let changes = changes.collect::<Result<_, _>>().map_err(unreadable::<C>)?;
+                self.record = Some(undo);
+                self.claim().await?;
+                Plan { changes }
+            }
             None => {
+                if !C::same(&now, &after) {
+                    return refused(changed);
+                }
+                let plan = C::revert(&before, &now);
+                if plan.is_empty() && !C::same(&now, &before) {
+                    return refused("this remediation is irreversible".to_owned());
+                }
                 let mut intent = self.intent(&now, &plan, Mode::Enforce, None)?;
                 intent.undoes = Some(original.id.clone());
-                match self.engine.ledger.begin(&id, Status::Applying, intent).await? {
-                    Begun::New(record) | Begun::Existing(record) => record,
+                let (begun, again) = tokio::join!(
+                    self.engine.ledger.begin(&id, Status::Applying, intent, self.lease()),
+                    self.control.assess(&self.target)
+                );
+                match begun? {
+                    Begun::New(record) => self.record = Some(record),
+                    Begun::Existing(record) => return Err(alive(&record)),
+                }
+                match again {
+                    Ok(Some(again)) if C::same(&again, &now) => plan,
+                    Ok(_) => {
+                        self.supersede().await?;
+                        return refused(changed);
+                    }
+                    Err(error) => return self.close(Status::Failed, Some(error)).await,
                 }
             }
         };
-        self.record = Some(record);
         self.notes.clear();
+        self.step("undoing", &original.id);
+
         let mut failed = None;
-        for change in &plan.changes {
+        for (index, change) in plan.changes.iter().enumerate() {
             // Changes find what the undone record made, not what this one does.
-            let progress = Progress { record: &original.id, made: &original.result.made };
+            let deadline = self.engine.deadline;
+            let progress = Progress { record: &original.id, made: &original.result.made, deadline };
             if let Err(error) = self.control.apply(&self.target, change, &progress).await {
                 failed = Some(error);
                 break;
             }
             self.fixed_after = Some(self.started.elapsed());
+            if let Some(record) = &mut self.record
+                && !record.result.done.contains(&index)
+            {
+                record.result.done.push(index);
+            }
         }
-        let restored = self.restored(&before).await;
-        let (status, error) = match (restored, failed) {
-            (Ok(true), _) => (Status::Undone, None),
-            (Ok(false), Some(error)) | (Err(_), Some(error)) => (Status::Failed, Some(error)),
-            (Ok(false), None) => (Status::Failed, Some(not_in_force(&self.target, C::META.writes))),
-            (Err(error), None) => (Status::Failed, Some(error)),
+        // Before anything else can go wrong: Quell must know the events of these calls as its own.
+        self.settle(Status::Applying, None).await?;
+
+        let (status, error) = match (self.restored(&before).await, failed) {
+            (Ok(true), None) => (Status::Undone, None),
+            // No answer to the only change; of several, the last may be clean-up that must not be forgotten.
+            (Ok(true), Some(_)) if plan.changes.len() == 1 => (Status::Undone, None),
+            (_, Some(error)) | (Err(error), None) => (self.unfinished(), Some(error)),
+            (Ok(false), None) => {
+                (self.unfinished(), Some(not_in_force(&self.target, C::META.writes)))
+            }
         };
         if status == Status::Undone {
             self.set_after(&before)?;
-            original.status = Status::Undone;
-            original.result.undone_by = Some(id);
-            self.engine.ledger.update(&mut original, &[]).await?;
         }
-        self.close(status, error).await
+        let ended = self.close(status, error).await?;
+        if status == Status::Undone {
+            self.mark_undone(&mut original, &id).await?;
+        }
+        Ok(ended)
+    }
+
+    /// The id for an undo of the record, and what an earlier one of that id left.
+    async fn earlier_undo(&self, original: &str) -> Result<(String, Option<Record>), CallError> {
+        let mut attempt = 0_usize;
+        loop {
+            let id = record_id(&["undo", original, &attempt.to_string()]);
+            match self.engine.ledger.read(&id).await? {
+                Some(undo) if undo.status == Status::Superseded => attempt += 1,
+                undo => return Ok((id, undo)),
+            }
+        }
+    }
+
+    async fn mark_undone(&self, original: &mut Record, by: &str) -> Result<(), CallError> {
+        original.status = Status::Undone;
+        original.result.undone_by = Some(by.to_owned());
+        Ok(self.engine.ledger.update(original, &[]).await?)
     }
 
     async fn restored(&self, before: &C::State) -> Result<bool, CallError> {
@@ -696,6 +807,17 @@ impl<'a, C: Control> Evaluation<'a, C> {
     fn time_left(&self) -> Duration {
         self.engine.deadline.saturating_duration_since(Instant::now())
     }
+}
+
+/// Another delivery of the same happening is at work, or was until a moment ago.
+fn alive(record: &Record) -> CallError {
+    let reason = format!("another delivery of the same event works on record {}", record.id);
+    CallError::new("dynamodb:PutItem", CallErrorKind::NotReady, reason)
+}
+
+fn too_little_time<C: Control>() -> CallError {
+    let reason = "too little time is left for a write call";
+    CallError::new(first(C::META.writes), CallErrorKind::NotReady, reason)
 }
 
 enum Resumed<C: Control> {

@@ -15,7 +15,10 @@ use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::put_item::PutItemError,
-    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        AttributeValue, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update,
+    },
 };
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
@@ -98,6 +101,9 @@ pub struct Progressed {
     /// The calls to AWS on the resource's own services.
     #[serde(default)]
     pub calls: Vec<Call>,
+    /// Until when the delivery that works on the record may still be alive. None: nobody works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Timestamp>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -169,6 +175,13 @@ impl Status {
     }
 }
 
+/// What the ledger knows of a happening.
+#[derive(Debug)]
+pub struct Known {
+    pub is_own: bool,
+    pub record: Option<Record>,
+}
+
 /// How a record came to be.
 #[derive(Debug)]
 pub enum Begun {
@@ -216,32 +229,64 @@ impl Ledger {
         Self { client: Client::new(aws.sdk()), table: table.into() }
     }
 
-    /// Whether a call with this id was Quell's own.
-    pub async fn is_own(&self, account: &str, request_id: &str) -> Result<bool, LedgerError> {
+    /// What is known of a happening: whether Quell's own call was it, and the record of an earlier delivery.
+    pub async fn look(
+        &self,
+        account: &str,
+        request_id: Option<&str>,
+        record: &str,
+    ) -> Result<Known, LedgerError> {
+        let keys = request_id
+            .map(|id| own_key(account, id))
+            .into_iter()
+            .chain([record_key(record)])
+            .collect();
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
+        let wanted = wanted.build().map_err(|error| LedgerError::Unreadable {
+            id: record.to_owned(),
+            reason: error.to_string(),
+        })?;
         let found = self
             .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(own_key(account, request_id)))
-            .consistent_read(true)
-            .projection_expression("pk")
+            .batch_get_item()
+            .request_items(&self.table, wanted)
             .send()
             .await
-            .during("dynamodb:GetItem")?;
-        Ok(found.item.is_some())
+            .during("dynamodb:BatchGetItem")?;
+        // A key that was not processed is not known to be absent.
+        if found.unprocessed_keys().is_some_and(|keys| !keys.is_empty()) {
+            let kind = CallErrorKind::Unavailable;
+            return Err(
+                CallError::new("dynamodb:BatchGetItem", kind, "not all keys were read").into()
+            );
+        }
+        let mut known = Known { is_own: false, record: None };
+        for item in found.responses().into_iter().flat_map(HashMap::values).flatten() {
+            if string(item, "pk").is_some_and(|pk| pk.starts_with("OWN#")) {
+                known.is_own = true;
+            } else {
+                known.record = Some(from_item(record, item)?);
+            }
+        }
+        Ok(known)
     }
 
-    /// Writes the intent, unless there is one of this id already.
+    /// Writes the intent, unless there is one of this id already. Until `lease` the record is this delivery's alone.
     pub async fn begin(
         &self,
         id: &str,
         status: Status,
         intent: Intent,
+        lease: Option<Timestamp>,
     ) -> Result<Begun, LedgerError> {
         let record = Record {
             id: id.to_owned(),
             status,
-            result: Progressed { made: vec![None; intent.plan.len()], ..Progressed::default() },
+            result: Progressed {
+                made: vec![None; intent.plan.len()],
+                lease,
+                ..Progressed::default()
+            },
             intent,
             version: 1,
         };

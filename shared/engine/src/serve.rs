@@ -90,14 +90,15 @@ pub async fn handle<S: Controls>(
                     elsewhere = aws.in_region(&signal.region);
                     &elsewhere
                 };
-                let before = response.results.len() + failures.len();
-                for ended in S::evaluate(engine, aws, &signal).await? {
+                let ended = S::evaluate(engine, aws, &signal).await;
+                let is_wanted = !ended.is_empty();
+                for ended in ended {
                     match ended {
                         Ok(report) => response.results.push(report),
                         Err(failure) => failures.push(failure),
                     }
                 }
-                if response.results.len() + failures.len() == before {
+                if !is_wanted {
                     let reason = "no control of this function looks at it";
                     about(&signal.event_id).end(Outcome::Ignored, reason);
                     response.ignored.push(reason.to_owned());
@@ -120,7 +121,7 @@ pub trait Controls {
         engine: &Engine,
         aws: &Clients,
         signal: &Signal,
-    ) -> Result<Vec<Result<Report, Failure>>, EventFailure>;
+    ) -> Vec<Result<Report, Failure>>;
 
     /// Undoes a record with the control that made it. `None`: none of these.
     async fn undo(
@@ -138,10 +139,14 @@ macro_rules! controls {
                 engine: &Engine,
                 aws: &Clients,
                 signal: &Signal,
-            ) -> Result<Vec<Result<Report, Failure>>, EventFailure> {
+            ) -> Vec<Result<Report, Failure>> {
                 let mut ended = Vec::new();
                 $(
-                    let targets = $control::targets(signal)?;
+                    // What one control cannot read does not keep the others from their work.
+                    let targets = $control::targets(signal).unwrap_or_else(|error| {
+                        ended.push(Err(error.into()));
+                        Vec::new()
+                    });
                     if !targets.is_empty() {
                         let control = $control::connect(aws);
                         for target in targets {
@@ -151,7 +156,7 @@ macro_rules! controls {
                         }
                     }
                 )+
-                Ok(ended)
+                ended
             }
 
             async fn undo(

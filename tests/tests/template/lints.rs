@@ -14,6 +14,7 @@ pub(crate) type Lint = fn(&Template) -> Vec<String>;
 
 /// What every function may do with Quell's own resources.
 pub(crate) const ENGINE: &[&str] = &[
+    "dynamodb:BatchGetItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",

@@ -40,7 +40,10 @@
 //! become as they were; the groups made for the record are deleted. The snapshots stay: they are evidence, carry the tag
 //! `quell:quarantine`, cost storage, and are for a person to delete.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::{Duration, Instant},
+};
 
 use aws_sdk_ec2::{
     Client,
@@ -59,6 +62,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::instance::{self, InstanceId};
+use crate::partition;
 
 mod groups;
 
@@ -333,7 +337,8 @@ impl Control for Quarantine {
             Change::Isolate { interface, untracking, isolation } => {
                 let untracking = made_at(progress, *untracking)?;
                 let isolation = made_at(progress, *isolation)?;
-                self.isolate(instance, interface, untracking, isolation).await?;
+                let time = progress.deadline;
+                self.isolate(instance, interface, untracking, isolation, time).await?;
             }
             Change::DeleteUntrackingGroup { untracking } => {
                 groups::delete(&self.ec2, made_at(progress, *untracking)?).await?;
@@ -457,13 +462,11 @@ impl Control for Quarantine {
     }
 
     fn console(instance: &InstanceId, region: &str) -> String {
-        format!(
-            "https://{region}.console.aws.amazon.com/ec2/home?region={region}#InstanceDetails:instanceId={instance}"
-        )
+        format!("{}#InstanceDetails:instanceId={instance}", partition::ec2_console(region))
     }
 
     fn arn(instance: &InstanceId, account: &str, region: &str) -> String {
-        format!("arn:aws:ec2:{region}:{account}:instance/{instance}")
+        format!("arn:{}:ec2:{region}:{account}:instance/{instance}", partition::of(region))
     }
 
     fn notes(state: &State) -> Vec<String> {
@@ -500,6 +503,18 @@ impl Control for Quarantine {
 
     /// Once both groups are known to the record, an interface may be left in the one that allows everything: those
     /// come first. Before that none can be, and the order of the plan holds.
+    /// Evidence that cannot be kept is no reason to leave the intruder in, nor is one interface for the others.
+    fn goes_on_without(change: &Change) -> bool {
+        matches!(
+            change,
+            Change::Tag
+                | Change::TerminationProtection { .. }
+                | Change::DeleteOnTermination { .. }
+                | Change::Snapshots
+                | Change::Isolate { .. }
+        )
+    }
+
     fn resume(changes: &[Change], made: &[Option<String>]) -> Vec<usize> {
         let is_made = |place: usize| made.get(place).is_some_and(Option::is_some);
         let (first, rest): (Vec<usize>, Vec<usize>) =
@@ -700,20 +715,30 @@ impl Quarantine {
         interface: &str,
         untracking: &str,
         isolation: &str,
+        deadline: Instant,
     ) -> Result<(), CallError> {
-        let (found, empty) = tokio::join!(
-            self.interfaces("network-interface-id", interface),
-            groups::without_rules(&self.ec2, BTreeSet::from([isolation.to_owned()])),
-        );
-        let Some(found) = found?.into_iter().next() else {
+        let found = self.interfaces("network-interface-id", interface).await?;
+        let Some(found) = found.into_iter().next() else {
             // It was deleted. Whether nothing is left open is seen when the instance is read again.
             return Ok(());
         };
         let attachment = found.attachment();
         let is_ours = attachment.and_then(|to| to.instance_id()) == Some(instance.as_str());
-        let untracked = match swap(&groups_of(&found).0, is_ours, untracking, isolation) {
+        let held = groups_of(&found).0;
+        let looked_at = held.iter().cloned().chain([isolation.to_owned()]).collect();
+        let empty = groups::without_rules(&self.ec2, looked_at).await;
+        let untracked = match swap(&held, is_ours, untracking, isolation) {
             Swap::Nothing => return Ok(()),
             Swap::Close => Ok(()),
+            Swap::Both if matches!((&held[..], &empty), ([one], Ok(empty)) if empty.contains(one)) =>
+            {
+                // Isolated already, under another record or by hand: it is not opened again.
+                return Ok(());
+            }
+            Swap::Both if deadline.saturating_duration_since(Instant::now()) < BOTH_STEPS => {
+                let why = format!("too little time is left to open and close {interface}");
+                return Err(CallError::new(MODIFY_INTERFACE, CallErrorKind::NotReady, why));
+            }
             Swap::Both if !empty?.contains(isolation) => {
                 let why = format!(
                     "{isolation}, which was made without rules for {interface}, is gone or has rules now; {interface} \
@@ -729,9 +754,29 @@ impl Quarantine {
         {
             return untracked;
         }
-        let isolated = self.set_groups(interface, &[isolation.to_owned()]).await;
-        isolated.map_err(|error| left_open(error, interface, untracking, isolation))?;
-        untracked
+        let mut isolated = self.set_groups(interface, &[isolation.to_owned()]).await;
+        for pause in [200, 400, 800, 1600] {
+            match &isolated {
+                Err(error) if error.is_worth_retrying() => {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    isolated = self.set_groups(interface, &[isolation.to_owned()]).await;
+                }
+                _ => break,
+            }
+        }
+        let Err(error) = isolated else { return untracked };
+        if !held.iter().any(|group| group == untracking)
+            && self.set_groups(interface, &held).await.is_ok()
+        {
+            // The exposure of before is better than everyone's.
+            let message = format!(
+                "{interface} could not be moved to {isolation}, and has its own groups back: it is not isolated. AWS \
+                 said: {}",
+                error.message
+            );
+            return Err(CallError { message, ..error });
+        }
+        Err(left_open(error, interface, untracking, isolation))
     }
 
     async fn set_groups(&self, interface: &str, groups: &[String]) -> Result<(), CallError> {
@@ -740,6 +785,9 @@ impl Quarantine {
         request.send().await.during(MODIFY_INTERFACE).map(drop)
     }
 }
+
+/// Time for both steps with their retries, so that the process is not ended between them.
+const BOTH_STEPS: Duration = Duration::from_secs(35);
 
 #[derive(Debug, PartialEq)]
 enum Swap {

@@ -257,6 +257,8 @@ enum Key {
     Addresses,
     /// A fixed id that is not of the form `AROLEID:*`, a role's session.
     UserId,
+    /// `o-…/r-…/ou-…/*`: a wildcard after the fixed organisation leaves it the same organisation.
+    OrganizationPath,
     /// An ARN whose access point may be a wildcard, if all before it is fixed.
     AccessPoint,
 }
@@ -274,9 +276,9 @@ impl Key {
             | "s3:dataaccesspointaccount"
             | "aws:principalaccount"
             | "aws:principalorgid"
-            | "aws:principalorgpaths"
             | "aws:principalservicename" => Self::Fixed,
             "aws:sourcearn" | "aws:principalarn" => Self::FixedArn,
+            "aws:principalorgpaths" => Self::OrganizationPath,
             "aws:userid" => Self::UserId,
             "s3:dataaccesspointarn" => Self::AccessPoint,
             _ => return None,
@@ -296,6 +298,9 @@ impl Key {
             Self::Fixed | Self::FixedArn => is_fixed(value),
             Self::Addresses => is_narrow_range(value),
             Self::UserId => is_fixed(value) && !(value.starts_with("AROA") && value.contains(':')),
+            Self::OrganizationPath => value.split_once('/').is_some_and(|(organization, path)| {
+                organization.starts_with("o-") && is_fixed(organization) && !path.contains("${")
+            }),
             Self::AccessPoint => is_fixed(value) || is_access_point_of_fixed_account(value),
         }
     }
@@ -668,6 +673,7 @@ mod tests {
             json!({"stringequals": {"AWS:sourcevpc": "vpc-1"}}),
             json!({"StringLike": {"aws:SourceVpc": "vpc-1"}}),
             json!({"StringEqualsIgnoreCase": {"aws:SourceVpce": ["vpce-1", "vpce-2"]}}),
+            json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-a1b2c3d4e5/r-ab12/ou-1/*"}}),
             json!({"ForAnyValue:StringEquals": {"aws:PrincipalOrgPaths": "o-a1b2c3d4e5/r-ab12/ou-1/"}}),
             json!({"StringEquals": {"aws:PrincipalAccount": "123456789012"}}),
             json!({"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/deploy"}}),

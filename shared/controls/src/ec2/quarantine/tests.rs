@@ -204,7 +204,7 @@ fn a_takeover_closes_what_may_be_open_first() {
 #[test]
 fn without_a_group_in_the_record_nothing_is_swapped() {
     let made = [None, Some("sg-isolate".to_owned())];
-    let progress = Progress { record: RECORD, made: &made };
+    let progress = Progress { record: RECORD, made: &made, deadline: std::time::Instant::now() };
     assert_eq!(made_at(&progress, 1), Ok("sg-isolate"));
     for unknown in [0, 2] {
         assert_eq!(made_at(&progress, unknown).unwrap_err().kind, CallErrorKind::Refused);
