@@ -24,7 +24,8 @@ pub enum Listen {
     GuardDuty { types: &'static [&'static str], min_severity: f64 },
     /// Failed findings of Security Hub, by the end of their `GeneratorId`: `/S3.2`.
     SecurityHub { generators: &'static [&'static str], resource_type: &'static str },
-    /// Resources that became non-compliant under a Config rule whose name contains one of these.
+    /// Resources that became non-compliant under a Config rule whose name begins with one of these, as it is or with
+    /// what Security Hub and organisations put before it.
     Config { rules: &'static [&'static str], resource_type: &'static str },
     /// Active findings of Access Analyzer about public access.
     AccessAnalyzer { resource_type: &'static str },
@@ -65,7 +66,11 @@ impl Listen {
             (
                 Self::Config { rules, resource_type },
                 Trigger::ConfigCompliance { rule, resource_type: of, .. },
-            ) => of == resource_type && rules.iter().any(|part| rule.contains(part)),
+            ) => {
+                let name = CONFIG_PREFIXES.iter().find_map(|before| rule.strip_prefix(before));
+                let name = name.unwrap_or(rule);
+                of == resource_type && rules.iter().any(|begin| name.starts_with(begin))
+            }
             (
                 Self::AccessAnalyzer { resource_type },
                 Trigger::AccessAnalyzer { resource_type: of, public, .. },
@@ -161,8 +166,13 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
         ));
     }
     for (resource_type, parts) in config {
-        let names: Vec<Value> =
-            parts.into_iter().map(|part| json!({"wildcard": format!("*{part}*")})).collect();
+        // No wildcards: EventBridge refuses patterns with several of them as too complex.
+        let names: Vec<Value> = [""]
+            .into_iter()
+            .chain(CONFIG_PREFIXES)
+            .flat_map(|before| parts.iter().map(move |part| format!("{before}{part}")))
+            .map(|begin| json!({"prefix": begin}))
+            .collect();
         rules.push((
             "ConfigCompliance".to_owned(),
             json!({
@@ -198,6 +208,9 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
     }
     rules
 }
+
+/// What stands before the name of a managed rule in those of Security Hub and of an organisation.
+const CONFIG_PREFIXES: [&str; 2] = ["securityhub-", "OrgConfigRule-"];
 
 /// `aws.s3` → `S3`, `aws.ec2` → `Ec2`.
 fn camel(source: &str) -> String {

@@ -137,7 +137,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "no alarm watches ApproximateAgeOfOldestMessage",
             ),
             (
-                "/Resources/S3ExposureDeliveryAlarm/Properties/Metrics/1",
+                "/Resources/S3ExposureDeliveryAlarm/Properties/Metrics/3",
                 "",
                 "S3ExposureS3Calls: no alarm watches FailedInvocations",
             ),
