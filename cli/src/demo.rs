@@ -48,6 +48,8 @@ struct Shown {
     /// The file that the event was made of.
     event: String,
     who: Option<String>,
+    /// What was wrong, and why it matters.
+    finding: &'static str,
     outcome: Outcome,
     changes: Vec<Description>,
     /// Calls on the resource's own services.
@@ -168,6 +170,7 @@ async fn read_back(
             let from = actor.source_ip.as_ref().map(|ip| format!(" from {ip}"));
             format!("{}{}", actor.principal, from.unwrap_or_default())
         }),
+        finding: meta.risk,
         outcome: record.as_ref().map_or(Outcome::Failed, |record| record.status.outcome()),
         changes: intent.map(|intent| intent.changes.clone()).unwrap_or_default(),
         calls: record.as_ref().map(|record| record.result.calls.clone()).unwrap_or_default(),
@@ -205,6 +208,7 @@ fn show(one: &Shown) {
     ));
     say("event", &one.event);
     say("who", one.who.as_deref().unwrap_or("the event does not say"));
+    say("finding", one.finding);
     let word = one.outcome.to_string();
     let tone = if one.is_well() { Tone::Good } else { Tone::Bad };
     terminal::line(&format!(
