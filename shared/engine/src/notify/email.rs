@@ -141,7 +141,8 @@ pub fn body(message: &Message) -> String {
 
 /// ASCII without anything that a telephone makes a link of.
 pub(super) fn inert_ascii(text: &str) -> String {
-    text::ascii(&text::mail(text).replace('‹', "(").replace('›', ")")).trim().to_owned()
+    // Not round brackets: `]<` would become the middle of a markdown link.
+    text::ascii(&text::mail(text).replace('‹', "{").replace('›', "}")).trim().to_owned()
 }
 
 struct Mail(String);
@@ -175,6 +176,11 @@ mod tests {
 
     use super::*;
     use crate::{Outcome, notify::samples, text::hostile};
+
+    #[test]
+    fn brackets_never_become_a_link() {
+        assert_eq!(inert_ascii("]<http://evil.example|x>"), "]{http[:]//evil[.]example|x}");
+    }
 
     #[test]
     fn says_what_happened() {
