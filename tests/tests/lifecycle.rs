@@ -101,6 +101,36 @@ async fn a_denied_call_is_no_fix_when_someone_else_put_it_right() {
 }
 
 #[tokio::test]
+async fn an_undo_that_failed_once_overwrites_nothing_that_came_since() {
+    let rig = Rig::start().await;
+    let control = Scripted::seeing([Some(1), Some(1), Some(0)]);
+    evaluate(&rig, &control, "e1").await.unwrap();
+    let record = newest(&rig).await.remove(0);
+    let engine = rig.engine(Mode::Observe);
+
+    let control = Scripted::seeing([Some(0)]).denying(1);
+    let failure = engine.undo(&rig.aws, &control, record.clone(), &signal("undo")).await;
+    assert_eq!(failure.unwrap_err().report().unwrap().outcome, Outcome::Failed);
+
+    // Someone changes the resource, and the undo is tried again with rights.
+    let control = Scripted::seeing([Some(5)]);
+    let report = engine.undo(&rig.aws, &control, record, &signal("undo")).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Refused);
+    assert!(control.applied.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_kept_does_not_keep_the_rest_from_being_done() {
+    let rig = Rig::start().await;
+    let control = Scripted::seeing([Some(9), Some(9), Some(0)]).denying(9);
+    let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
+    let report = failure.report().unwrap();
+    assert_eq!(*control.applied.borrow(), [8, 7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(report.outcome, Outcome::Partial, "and it is said");
+    assert!(report.reason.unwrap().contains("denied"));
+}
+
+#[tokio::test]
 async fn a_crash_after_the_write_is_finished_by_the_next_delivery() {
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(1), Some(1)]);
@@ -439,6 +469,10 @@ impl Control for Scripted {
 
     fn arn(_: &Thing, account: &str, region: &str) -> String {
         format!("arn:aws:test:{region}:{account}:thing")
+    }
+
+    fn goes_on_without(change: &u32) -> bool {
+        *change == 9
     }
 
     fn spared_by(_: &u32) -> Option<String> {
