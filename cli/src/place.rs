@@ -18,7 +18,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The embedded AWS, or what the environment says.
+    /// Where the environment says: its endpoint, its region, its credentials.
     pub(crate) async fn from_environment() -> Result<Self, Error> {
         let region = aws_config::defaults(BehaviorVersion::latest())
             .http_client(quell_engine::aws::http_client())

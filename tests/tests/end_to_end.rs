@@ -21,15 +21,9 @@ const FUNCTIONS: [&str; 4] = ["s3-exposure", "ec2-metadata", "network-exposure",
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothing() {
     let rig = Rig::start().await;
-    let function = Function::new(
-        "s3-exposure",
-        binary("s3-exposure"),
-        rig.stack.environment("act", "s3-public-acl=enforce"),
-        Duration::from_secs(60),
-        128,
-    )
-    .paced(0.0001)
-    .with_dead_letters(rig.stack.dead_letter_queue());
+    let function = s3_exposure(&rig, "s3-public-acl=enforce")
+        .paced(0.0001)
+        .with_dead_letters(rig.stack.dead_letter_queue());
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     let huge = json!({ "padding": "x".repeat(1_000_000) }).to_string();
     let malformed = [
@@ -66,13 +60,7 @@ async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
         ("s3-public-alc=enforce", "did you mean `s3-public-acl`?"),
         ("s3-public-acl=fix", "the modes are off, observe and enforce"),
     ] {
-        let function = Function::new(
-            "s3-exposure",
-            binary("s3-exposure"),
-            rig.stack.environment("act", modes),
-            Duration::from_secs(60),
-            128,
-        );
+        let function = s3_exposure(&rig, modes);
         let attempt = function.invoke(staged.event.to_string()).await.unwrap();
         assert_eq!(attempt.answer.error_kind(), Some("Settings"));
         let message = attempt.answer.error_message().unwrap();
@@ -85,13 +73,7 @@ async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
 async fn every_step_is_one_line_of_json() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "log").await.unwrap();
-    let function = Function::new(
-        "s3-exposure",
-        binary("s3-exposure"),
-        rig.stack.environment("act", "s3-public-acl=enforce"),
-        Duration::from_secs(60),
-        128,
-    );
+    let function = s3_exposure(&rig, "s3-public-acl=enforce");
     let attempt = function.invoke(staged.event.to_string()).await.unwrap();
     let lines: Vec<Value> = attempt
         .log
@@ -226,6 +208,12 @@ fn the_table_of_controls_is_for_people_and_machines() {
         assert!(text(&people.stdout).contains(meta.id));
         assert!(controls.iter().any(|control| control["control"] == meta.id));
     }
+}
+
+/// The function as the template deploys it, with the ceiling `act`.
+fn s3_exposure(rig: &Rig, modes: &str) -> Function {
+    let environment = rig.stack.environment("act", modes);
+    Function::new("s3-exposure", binary("s3-exposure"), environment, Duration::from_secs(60), 256)
 }
 
 /// The `quell` command with this environment and nothing else of ours.
