@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Actor, CallError, CallErrorKind, Clients, Description, During, Outcome, Severity, aws::Call,
-    modes::Mode,
+    policy::Mode,
 };
 
 /// The version of the records that this code writes. Newer ones are left alone.
@@ -116,13 +116,25 @@ pub struct Progressed {
 }
 
 /// Where a record stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Reported; nothing was changed.
     Observed,
+    /// Somebody permitted it; nothing was changed.
+    Exempt,
+    /// Planned, and waiting for a person.
+    Pending,
+    /// Planned, and put aside until a person resumes it.
+    Parked,
+    /// Quell cannot or must not act, and says why.
+    Refused,
+    /// A person said no.
+    Denied,
     /// Changes are being made.
     Applying,
+    /// Made, not verified yet.
+    Applied,
     /// Made and verified.
     Fixed,
     /// Some changes were made, others not.
@@ -131,16 +143,40 @@ pub enum Status {
     Failed,
     /// The resource changed before the first write: evaluated anew under another record.
     Superseded,
+    /// It is being undone under another record.
+    Undoing,
     /// Undone, or (of a record that undoes) done.
     Undone,
 }
 
 impl Status {
+    pub const ALL: [Self; 14] = [
+        Self::Observed,
+        Self::Exempt,
+        Self::Pending,
+        Self::Parked,
+        Self::Refused,
+        Self::Denied,
+        Self::Applying,
+        Self::Applied,
+        Self::Fixed,
+        Self::Partial,
+        Self::Failed,
+        Self::Superseded,
+        Self::Undoing,
+        Self::Undone,
+    ];
+
     /// What people call it.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Observed => Outcome::Observed,
-            Self::Applying | Self::Partial => Outcome::Partial,
+            Self::Exempt => Outcome::Exempt,
+            Self::Pending => Outcome::Pending,
+            Self::Parked => Outcome::Parked,
+            Self::Refused => Outcome::Refused,
+            Self::Denied => Outcome::Denied,
+            Self::Applying | Self::Applied | Self::Partial | Self::Undoing => Outcome::Partial,
             Self::Fixed => Outcome::Fixed,
             Self::Failed => Outcome::Failed,
             Self::Superseded => Outcome::Superseded,
@@ -148,30 +184,27 @@ impl Status {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
+            Self::Exempt => "exempt",
+            Self::Pending => "pending",
+            Self::Parked => "parked",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
             Self::Applying => "applying",
+            Self::Applied => "applied",
             Self::Fixed => "fixed",
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Superseded => "superseded",
+            Self::Undoing => "undoing",
             Self::Undone => "undone",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [
-            Self::Observed,
-            Self::Applying,
-            Self::Fixed,
-            Self::Partial,
-            Self::Failed,
-            Self::Superseded,
-            Self::Undone,
-        ]
-        .into_iter()
-        .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }
 
