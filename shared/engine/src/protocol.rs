@@ -209,6 +209,69 @@ pub enum Refusal {
     ToldBefore,
 }
 
+/// Why one write of a refused transaction was not made.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Reason {
+    /// It would have been.
+    Fine,
+    /// Another transaction was at the item, or there were too many.
+    Conflict,
+    /// Its condition did not hold of what was found.
+    Found(Found),
+}
+
+/// An item as a refused transaction found it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Found {
+    Nothing,
+    Lock(Lock),
+    Life(Life),
+    Count(u32),
+    /// The kill switch, or the mark that people were told.
+    Set,
+}
+
+/// What a refused transaction means, by what was found. `Ok`: it was made; only the answer to an earlier attempt was
+/// lost. `Err(None)`: it may be tried again as it is.
+pub fn classify(writes: &[Write], reasons: &[Reason]) -> Result<(), Option<Refusal>> {
+    let pairs = || writes.iter().zip(reasons);
+    let is_ours = pairs().any(|(write, reason)| match (write, reason) {
+        (Write::Put { life, .. } | Write::Update { life, .. }, Reason::Found(Found::Life(old))) => {
+            life == old
+        }
+        _ => false,
+    });
+    if is_ours {
+        return Ok(());
+    }
+    let found = pairs().filter_map(|(write, reason)| match reason {
+        Reason::Found(found) => Some((write, found)),
+        Reason::Fine | Reason::Conflict => None,
+    });
+    let mut refusals: Vec<(u8, Refusal)> = found
+        .filter_map(|(write, found)| match (write, found) {
+            (Write::Put { .. } | Write::Update { .. }, _) => Some((0, Refusal::Overtaken)),
+            (Write::Take { .. } | Write::Mark { .. }, _) => Some((1, Refusal::Locked)),
+            (Write::Release { generation, marks, .. }, Found::Lock(lock))
+                if lock.generation == *generation && lock.marks != *marks =>
+            {
+                Some((2, Refusal::Marked(lock.marks)))
+            }
+            (Write::Release { .. }, _) => Some((1, Refusal::Locked)),
+            (Write::Running, _) => Some((3, Refusal::Halted)),
+            (Write::Count(Count { key, max }), Found::Count(count)) if count >= max => {
+                Some((4, Refusal::OverBudget(key.clone())))
+            }
+            // There is room by now.
+            (Write::Count(_), _) => None,
+            (Write::FirstOver(_), _) => Some((5, Refusal::ToldBefore)),
+            (Write::Refund(_), _) => None,
+        })
+        .collect();
+    refusals.sort_by_key(|(rank, _)| *rank);
+    Err(refusals.into_iter().next().map(|(_, refusal)| refusal))
+}
+
 /// What a failed change was.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Hitch {
@@ -520,9 +583,7 @@ impl Evaluation {
             }
             // A failed one is tried again when its event comes again, or when a person says so.
             (Status::Failed | Status::Partial, order)
-                if life.open
-                    || self.purpose == Purpose::Event
-                    || order == Some(Order::Resume) =>
+                if life.open || self.purpose == Purpose::Event || order == Some(Order::Resume) =>
             {
                 self.take_up(now, looked, known, sight, Begin::Takeover)
             }
@@ -727,7 +788,13 @@ impl Evaluation {
     }
 
     /// The stored plan, never a new one: a new one would take what was half done for the state before.
-    fn resume(&mut self, now: Millis, order: Vec<usize>, sight: &Sight, is_unchanged: bool) -> Next {
+    fn resume(
+        &mut self,
+        now: Millis,
+        order: Vec<usize>,
+        sight: &Sight,
+        is_unchanged: bool,
+    ) -> Next {
         let Some((_, life)) = &self.record else { return Next::End(End::Failed) };
         let is_good = self.is_good(sight);
         if matches!(life.status, Status::Fixed | Status::Undone | Status::Superseded) {
@@ -759,13 +826,7 @@ impl Evaluation {
         }
     }
 
-    fn change(
-        &mut self,
-        now: Millis,
-        order: Vec<usize>,
-        at: usize,
-        hitch: Option<Hitch>,
-    ) -> Next {
+    fn change(&mut self, now: Millis, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
         let Some(&index) = order.get(at) else { return self.verify(hitch) };
         if now >= self.last_start {
             return self.settle(self.unfinished());
@@ -940,12 +1001,7 @@ impl Evaluation {
         self.relay(id, status, counts)
     }
 
-    fn relay(
-        &mut self,
-        id: &dyn Fn(usize) -> String,
-        status: Status,
-        counts: Vec<Count>,
-    ) -> Next {
+    fn relay(&mut self, id: &dyn Fn(usize) -> String, status: Status, counts: Vec<Count>) -> Next {
         let mut writes: Vec<_> = self.update(|life| life.open = false).into_iter().collect();
         writes.extend(self.release());
         writes.push(Write::Put { id: id(self.attempt + 1), life: self.new_life(status) });
@@ -1118,8 +1174,7 @@ impl Evaluation {
                 }
                 _ => {
                     let began = Some(earlier.before);
-                    let is_halfway =
-                        earlier.changes > 1 && earlier.life.status != Status::Failed;
+                    let is_halfway = earlier.changes > 1 && earlier.life.status != Status::Failed;
                     let state = sight.state();
                     if !is_halfway && state != began && state != self.goal {
                         return Next::End(End::Changed);
