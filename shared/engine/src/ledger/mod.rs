@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `REC#<record>` | `RECORD` | a record: `intent` is written once before the first change, `result` grows after |
 //! | `OWN#<account>#<request id>` | `CALL` | a write call of Quell's own, so that its event is recognised; expires |
+//! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`).
 
@@ -27,8 +28,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Actor, CallError, CallErrorKind, Clients, Description, During, Outcome, Severity, aws::Call,
-    modes::Mode,
+    policy::Mode,
 };
+
+mod policy;
+
+pub use policy::{PublishError, PublishedPolicy};
 
 /// The version of the records that this code writes. Newer ones are left alone.
 pub const SCHEMA: u32 = 1;
