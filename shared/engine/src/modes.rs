@@ -2,31 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+pub use crate::policy::Mode;
 use crate::{Meta, Safety};
-
-/// How far a control goes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The control does not even look.
-    Off,
-    /// Reports what it would do.
-    Observe,
-    /// Fixes at once.
-    Enforce,
-}
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Observe => "observe",
-            Self::Enforce => "enforce",
-        })
-    }
-}
 
 /// The mode of each control, under the ceiling of the function that serves it.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
+//! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`).
 
@@ -16,6 +17,7 @@ mod approval;
 mod document;
 mod exemption;
 mod halt;
+mod policy;
 
 use std::collections::HashMap;
 
@@ -36,10 +38,11 @@ use sha2::{Digest, Sha256};
 pub use approval::{Order, Ordered, Verb};
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
 pub use halt::Halt;
+pub use policy::{PublishError, PublishedPolicy};
 
 use crate::{
     Actor, CallError, CallErrorKind, Clients, Description, During, Outcome, Severity, aws::Call,
-    modes::Mode,
+    policy::Mode,
 };
 
 /// The version of the records that this code writes. Newer ones are left alone.
