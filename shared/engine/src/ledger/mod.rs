@@ -6,8 +6,18 @@
 //! |---|---|---|
 //! | `REC#<record>` | `RECORD` | a record: `intent` is written once before the first change, `result` grows after |
 //! | `OWN#<account>#<request id>` | `CALL` | a write call of Quell's own, so that its event is recognised; expires |
+//! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
+//! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
+//! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
+//! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`).
+
+mod approval;
+mod document;
+mod exemption;
+mod halt;
+mod policy;
 
 use std::collections::HashMap;
 
@@ -24,6 +34,11 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub use approval::{Order, Ordered, Verb};
+pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
+pub use halt::Halt;
+pub use policy::{PublishError, PublishedPolicy};
 
 use crate::{
     Actor, CallError, CallErrorKind, Clients, Description, During, Outcome, Severity, aws::Call,
@@ -255,6 +270,49 @@ pub fn record_id(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
     }
     hash.finalize().iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a person approves: the same for the same changes to the same state, whatever the order of their fields.
+pub fn plan_hash(plan: &[Value], before: &Value) -> String {
+    let mut canonical = String::new();
+    for value in plan {
+        write_canonical(value, &mut canonical);
+        canonical.push('\n');
+    }
+    let mut state = String::new();
+    write_canonical(before, &mut state);
+    record_id(&["plan", &canonical, &state])
+}
+
+/// JSON without space, the fields of every object in the order of their names.
+fn write_canonical(value: &Value, to: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut names: Vec<&String> = fields.keys().collect();
+            names.sort_unstable();
+            to.push('{');
+            for (index, name) in names.into_iter().enumerate() {
+                if index > 0 {
+                    to.push(',');
+                }
+                to.push_str(&Value::from(name.as_str()).to_string());
+                to.push(':');
+                write_canonical(&fields[name], to);
+            }
+            to.push('}');
+        }
+        Value::Array(items) => {
+            to.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    to.push(',');
+                }
+                write_canonical(item, to);
+            }
+            to.push(']');
+        }
+        plain => to.push_str(&plain.to_string()),
+    }
 }
 
 impl Ledger {
@@ -578,5 +636,36 @@ impl From<LedgerError> for CallError {
                 Self::new("dynamodb:GetItem", kind, other.to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_plan_does_not_depend_on_the_order_of_fields() {
+        let one: Value =
+            serde_json::from_str(r#"{"b": [1, {"d": "x", "c": null}], "a": "é"}"#).unwrap();
+        let other: Value =
+            serde_json::from_str(r#"{"a": "é", "b": [1, {"c": null, "d": "x"}]}"#).unwrap();
+        assert_eq!(plan_hash(&[one.clone()], &other), plan_hash(&[other], &one));
+    }
+
+    #[test]
+    fn the_hash_of_a_plan_is_another_for_any_other_plan_or_state() {
+        let (grant, state) = (json!({"revoke": "READ"}), json!({"acl": ["READ"]}));
+        let hash = plan_hash(&[grant.clone()], &state);
+        assert_eq!(hash.len(), 20);
+        let others = [
+            plan_hash(&[], &state),
+            plan_hash(&[grant.clone(), grant.clone()], &state),
+            plan_hash(&[json!({"revoke": "WRITE"})], &state),
+            plan_hash(&[grant.clone()], &json!({"acl": ["READ", "WRITE"]})),
+            plan_hash(&[state], &grant),
+        ];
+        assert!(others.iter().all(|other| *other != hash), "{others:?}");
     }
 }
