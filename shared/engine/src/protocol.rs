@@ -466,6 +466,10 @@ impl Evaluation {
         (evaluation, next)
     }
 
+    pub fn attempt(&self) -> usize {
+        self.attempt
+    }
+
     /// The record that is worked on.
     pub fn record(&self) -> Option<&str> {
         self.record.as_ref().map(|(id, _)| id.as_str())
