@@ -10,6 +10,7 @@ mod demo;
 mod emulate;
 mod invoke;
 mod place;
+mod policy;
 mod records;
 mod terminal;
 mod undo;
@@ -17,8 +18,8 @@ mod undo;
 /// Puts dangerous changes in AWS accounts right, seconds after they are made.
 ///
 /// Where it works: `demo`, and `invoke` without AWS_ENDPOINT_URL, bring an AWS of their own that vanishes with them.
-/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; `records` and `undo` else go to your AWS account, with
-/// the credentials of your environment.
+/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; `records`, `undo` and `policy` else go to your AWS
+/// account, with the credentials of your environment.
 #[derive(Parser)]
 #[command(name = "quell", version, max_term_width = 100)]
 struct Arguments {
@@ -40,6 +41,9 @@ enum Verb {
     /// Shows what was observed, fixed, failed and undone
     #[command(after_help = records::EXAMPLES)]
     Records(records::Records),
+    /// Checks, compares, publishes and shows the policy: how far each control goes
+    #[command(after_help = policy::EXAMPLES)]
+    Policy(policy::Policy),
     /// Shows every control there is
     #[command(after_help = controls::EXAMPLES)]
     Controls(controls::Controls),
@@ -72,6 +76,7 @@ async fn main() -> ExitCode {
         Verb::Invoke(invoke) => invoke.run().await,
         Verb::Undo(undo) => undo.run().await,
         Verb::Records(records) => records.run().await,
+        Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),
         Verb::Emulate(emulate) => emulate.run().await,
     };

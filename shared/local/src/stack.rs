@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
+use quell_engine::{Clients, ledger::Ledger, policy::Policy};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,6 +103,17 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         environment
+    }
+
+    /// Makes a policy count, as `quell policy apply` does.
+    pub async fn apply_policy(&self, policy: &Policy) -> Result<(), Error> {
+        let aws = Clients::new(self.cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, self.ledger.as_str());
+        let seen = ledger.policy().await?.map_or(0, |there| there.version);
+        let source = "# Made by a program: `quell policy show --json` has what it says.\n";
+        let by = format!("arn:aws:iam::{ACCOUNT}:root");
+        ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
+        Ok(())
     }
 
     pub fn dead_letter_queue(&self) -> DeadLetterQueue {
