@@ -4,4 +4,5 @@
 
 mod emulator;
 mod lambda;
+mod ledger_semantics;
 mod stack;
