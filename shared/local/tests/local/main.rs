@@ -5,4 +5,5 @@
 mod emulator;
 mod lambda;
 mod ledger_semantics;
+mod proxy;
 mod stack;
