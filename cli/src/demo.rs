@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 use quell_controls::REGISTRY;
-use quell_engine::{Description, Meta, Outcome, aws::Call, ledger::Record};
+use quell_engine::{Description, Meta, Mode, Outcome, aws::Call, ledger::Record, policy::Policy};
 use quell_local::{
     Cloud, Emulator, Stack,
     scenario::{self, Staged},
@@ -90,8 +90,8 @@ impl Demo {
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
         let place = Place::embedded(&cloud, &stack.ledger, &stack.topic);
-        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
-        let environment = stack.environment("act", &modes.join(","));
+        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        let environment = stack.environment("act");
 
         terminal::progress("making the bad states");
         let mut stages = Vec::new();
@@ -257,7 +257,7 @@ fn counted<'c>(calls: impl Iterator<Item = &'c Call>) -> String {
 
 /// Says how to reach the embedded AWS, and waits for Ctrl-C.
 async fn keep(cloud: &Cloud, stack: &Stack) -> Result<(), Error> {
-    let environment = stack.environment("act", "");
+    let environment = stack.environment("act");
     terminal::progress(&format!(
         "the embedded AWS stays at {}; in another terminal:",
         cloud.endpoint

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use quell_controls::REGISTRY;
+use quell_engine::{Mode, policy::Policy};
 use quell_local::{Emulator, Stack, scenario};
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   quell emulate --stage s3-public-acl --event event.json
   quell emulate --host 0.0.0.0 --reachable-as host.docker.internal > env.json
 
-It prints what a function needs to know as JSON, in the form of `sam local invoke --env-vars`, and runs until Ctrl-C.";
+Its policy enforces every control; `quell policy apply` there changes that. It prints what a function needs to know as JSON, in the form of `sam local invoke --env-vars`, and runs until Ctrl-C.";
 
 #[derive(Args)]
 pub(crate) struct Emulate {
@@ -51,9 +52,9 @@ impl Emulate {
                     .map_err(|error| Error::trouble(format!("{}: {error}", file.display())))?;
             }
         }
-        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
+        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
         let environment: Map<String, Value> = stack
-            .environment(&self.ceiling, &modes.join(","))
+            .environment(&self.ceiling)
             .into_iter()
             .map(|(name, value)| match (&self.reachable_as, name.as_str()) {
                 (Some(host), "AWS_ENDPOINT_URL") => {

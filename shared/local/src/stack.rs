@@ -89,8 +89,8 @@ impl Stack {
     }
 
     /// What a function of this stack is given: where AWS is, and what the template sets. `ceiling` is `observe` or
-    /// `act`; `modes` is as in the template's `Modes`.
-    pub fn environment(&self, ceiling: &str, modes: &str) -> Vec<(String, String)> {
+    /// `act`.
+    pub fn environment(&self, ceiling: &str) -> Vec<(String, String)> {
         let mut environment = self.cloud.environment();
         environment.extend(
             [
@@ -98,7 +98,6 @@ impl Stack {
                 ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
-                ("QUELL_MODES", modes),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
