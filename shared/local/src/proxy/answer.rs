@@ -143,3 +143,42 @@ fn cbor_text(text: &str, out: &mut Vec<u8>) {
     out.extend(length.to_be_bytes());
     out.extend(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The other protocols are read by the SDKs in the integration tests.
+
+    #[test]
+    fn lambda_tells_the_code_in_a_header() {
+        let answer = refused(Protocol::RestJson, Method::POST);
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()["x-amzn-errortype"], "TooManyRequestsException");
+        let body: Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(body["Message"], "Rate <exceeded>");
+    }
+
+    #[test]
+    fn a_head_request_of_s3_is_answered_without_a_body() {
+        assert!(refused(Protocol::S3, Method::HEAD).body().is_empty());
+        let body = String::from_utf8(refused(Protocol::S3, Method::GET).body().to_vec()).unwrap();
+        assert!(body.contains("<Message>Rate &lt;exceeded&gt;</Message>"), "{body}");
+    }
+
+    fn refused(protocol: Protocol, method: Method) -> Response<Bytes> {
+        let refusal = Refusal {
+            status: 429,
+            code: "TooManyRequestsException".to_owned(),
+            message: "Rate <exceeded>".to_owned(),
+        };
+        let named = Named {
+            protocol,
+            service: "Lambda".to_owned(),
+            operation: "Invoke".to_owned(),
+            keys: Vec::new(),
+            resources: Vec::new(),
+        };
+        Answer::refusal(&refusal, &named, &method, "id").into_response().unwrap()
+    }
+}

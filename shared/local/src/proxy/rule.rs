@@ -142,7 +142,7 @@ pub enum Fault {
     DropRequest,
     /// The call is not applied, and there is no answer for as long as the caller waits.
     Hang,
-    /// The caller dies, and the call is not applied.
+    /// The caller dies, and the call is not applied. A dead caller's later calls are not taken, nor logged.
     KillBefore,
     /// The call is applied, and the caller dies before it has the answer.
     KillAfter,

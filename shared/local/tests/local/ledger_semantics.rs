@@ -427,9 +427,9 @@ impl Table {
 fn cancelled(
     answer: Result<TransactWriteItemsOutput, SdkError<TransactWriteItemsError>>,
 ) -> Vec<CancellationReason> {
-    match answer.expect_err("it is cancelled").into_service_error() {
+    match answer.unwrap_err().into_service_error() {
         TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-            cancelled.cancellation_reasons.expect("it has reasons")
+            cancelled.cancellation_reasons.unwrap()
         }
         other => panic!("{other:?}"),
     }
