@@ -152,7 +152,7 @@ async fn read_back(
     meta: &Meta,
     staged: &Staged,
 ) -> Result<Shown, Error> {
-    let newest = place.ledger.newest(meta.id, 10).await;
+    let newest = place.ledger.newest(meta.id, None, 10).await;
     let record: Option<Record> = newest
         .map_err(|error| Error::Trouble(error.into()))?
         .into_iter()

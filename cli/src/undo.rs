@@ -1,13 +1,16 @@
 //! `quell undo`
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use jiff::Timestamp;
 use quell_controls::All;
 use quell_engine::{
-    Actor, Outcome, Report, Signal, Trigger, evaluate::Engine, ledger::Record, modes::Modes,
-    notify::Topic, serve::Controls as _,
+    Actor, Outcome, Report, Signal, Trigger, evaluate::Engine, ledger::Record, notify::Topic,
+    serve::Controls as _,
 };
 
 use crate::{Error, place::Place, records, terminal};
@@ -67,8 +70,11 @@ pub(crate) async fn undo(place: &Place, record: Record) -> Result<Report, Error>
     let engine = Engine {
         ledger: place.ledger.clone(),
         topic: place.topic.as_ref().map(|topic| Topic::new(&place.aws, topic.clone())),
-        modes: Modes::OBSERVE,
+        policies: Arc::default(),
+        acts: true,
         deadline: Instant::now() + Duration::from_secs(600),
+        margin: Duration::from_secs(30),
+        delivery: format!("undo-{}", record.id),
     };
     let signal = Signal {
         trigger: Trigger::Manual {

@@ -51,7 +51,7 @@ async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothin
     let kept = rig.stack.dead_letters().await.unwrap();
     assert_eq!(kept.len(), malformed.len());
     assert!(kept.iter().all(|letter| !letter.attributes["ErrorMessage"].is_empty()));
-    assert!(rig.ledger.newest("s3-public-acl", 10).await.unwrap().is_empty());
+    assert!(rig.ledger.newest("s3-public-acl", None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

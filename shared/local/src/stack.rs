@@ -98,6 +98,7 @@ impl Stack {
                 ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
+                ("QUELL_LEASE_MARGIN", "30"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -236,6 +237,12 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
         .key_schema(key("created", KeyType::Range)?)
         .projection(Projection::builder().projection_type(ProjectionType::All).build())
         .build()?;
+    let by_due = GlobalSecondaryIndex::builder()
+        .index_name("by-due")
+        .key_schema(key("open", KeyType::Hash)?)
+        .key_schema(key("due", KeyType::Range)?)
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .build()?;
     let mut table = cloud
         .dynamodb
         .create_table()
@@ -243,8 +250,9 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
         .billing_mode(BillingMode::PayPerRequest)
         .key_schema(key("pk", KeyType::Hash)?)
         .key_schema(key("sk", KeyType::Range)?)
-        .global_secondary_indexes(by_control);
-    for attribute in ["pk", "sk", "control", "created"] {
+        .global_secondary_indexes(by_control)
+        .global_secondary_indexes(by_due);
+    for attribute in ["pk", "sk", "control", "created", "open", "due"] {
         table = table.attribute_definitions(
             AttributeDefinition::builder()
                 .attribute_name(attribute)
