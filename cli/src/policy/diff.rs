@@ -53,15 +53,16 @@ pub(crate) fn diff(old: &Policy, new: &Policy, known: &[&'static Meta]) -> Vec<C
 
 /// The furthest that a control goes anywhere under this policy.
 pub(crate) fn furthest(policy: &Policy, meta: &Meta) -> Mode {
+    modes(policy, meta).max().unwrap_or(Mode::Off)
+}
+
+/// How far a control goes where no scope says otherwise, and in each of its scopes.
+pub(crate) fn modes(policy: &Policy, meta: &Meta) -> impl Iterator<Item = Mode> {
     let scopes = policy.scopes.iter().filter(|scope| scope.is_for(meta));
-    scopes.map(|scope| policy.within(meta, scope)).fold(everywhere(policy, meta), Mode::max)
+    std::iter::once(&ANYWHERE).chain(scopes).map(|part| policy.within(meta, part))
 }
 
-fn everywhere(policy: &Policy, meta: &Meta) -> Mode {
-    Policy { scopes: Vec::new(), ..policy.clone() }.within(meta, &ANYWHERE)
-}
-
-const ANYWHERE: Scope = Scope {
+static ANYWHERE: Scope = Scope {
     controls: Vec::new(),
     accounts: Vec::new(),
     regions: Vec::new(),

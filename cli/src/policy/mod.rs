@@ -375,12 +375,8 @@ impl Compared {
 
 /// What is valid, and perhaps not meant.
 fn notes(policy: &Rules) -> Vec<String> {
-    let waits = REGISTRY.iter().any(|meta| {
-        let within = policy.scopes.iter().filter(|scope| scope.is_for(meta));
-        let anywhere = Rules { scopes: Vec::new(), ..policy.clone() };
-        diff::furthest(&anywhere, meta) == Mode::Approve
-            || within.into_iter().any(|scope| policy.within(meta, scope) == Mode::Approve)
-    });
+    let waits =
+        REGISTRY.iter().any(|meta| diff::modes(policy, meta).any(|mode| mode == Mode::Approve));
     let mut notes = Vec::new();
     if waits && policy.people.is_empty() {
         notes.push(

@@ -397,7 +397,13 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*, sample::select, sample::subsequence};
+    use std::slice;
+
+    use proptest::{
+        collection::vec,
+        prelude::*,
+        sample::{select, subsequence},
+    };
 
     use super::*;
 
@@ -488,10 +494,13 @@ mod tests {
             Scope { controls: vec!["ec2-imdsv2".to_owned()], ..everywhere(Mode::Enforce) };
         assert_eq!(decided(&policy(Mode::Off, &[], &[by_scope]), &RISKY), Mode::Enforce);
         let everything = everywhere(Mode::Enforce);
-        assert_eq!(decided(&policy(Mode::Off, &[], &[everything.clone()]), &RISKY), Mode::Approve);
+        assert_eq!(
+            decided(&policy(Mode::Off, &[], slice::from_ref(&everything)), &RISKY),
+            Mode::Approve
+        );
         // Named to be observed is not named to be enforced.
         let observed = [("ec2-imdsv2", Mode::Observe)];
-        let observed = policy(Mode::Off, &observed, &[everything.clone()]);
+        let observed = policy(Mode::Off, &observed, slice::from_ref(&everything));
         assert_eq!(decided(&observed, &RISKY), Mode::Approve);
         // A scope for all controls takes nothing back that is enforced by name.
         let enforced = [("ec2-imdsv2", Mode::Enforce)];
@@ -568,9 +577,11 @@ mod tests {
     #[test]
     fn tags_are_asked_for_only_where_they_could_raise_the_mode() {
         let scope = tagged("env", "dev", Mode::Approve);
-        assert!(policy(Mode::Observe, &[], &[scope.clone()]).asks_for_tags(&SAFE, &BUCKET));
-        assert!(!policy(Mode::Enforce, &[], &[scope.clone()]).asks_for_tags(&SAFE, &BUCKET));
-        assert!(!policy(Mode::Observe, &[], &[scope.clone()]).asks_for_tags(&REPORTED, &BUCKET));
+        assert!(policy(Mode::Observe, &[], slice::from_ref(&scope)).asks_for_tags(&SAFE, &BUCKET));
+        assert!(!policy(Mode::Enforce, &[], slice::from_ref(&scope)).asks_for_tags(&SAFE, &BUCKET));
+        assert!(
+            !policy(Mode::Observe, &[], slice::from_ref(&scope)).asks_for_tags(&REPORTED, &BUCKET)
+        );
         let overruled = [scope.clone(), everywhere(Mode::Observe)];
         assert!(!policy(Mode::Observe, &[], &overruled).asks_for_tags(&SAFE, &BUCKET));
         let elsewhere = Scope { regions: vec!["us-east-1".to_owned()], ..scope };
