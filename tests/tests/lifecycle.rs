@@ -28,7 +28,7 @@ use serde_json::json;
 async fn a_plan_is_never_made_of_a_state_that_is_no_longer_there() {
     let rig = Rig::start().await;
     // The resource changes between the two reads, then stays.
-    let control = Scripted::seeing([Some(3), Some(2), Some(2), Some(0)]);
+    let control = Scripted::seeing([Some(3), Some(2), Some(2), Some(2), Some(0)]);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Fixed);
     assert_eq!(*control.applied.borrow(), [2, 1], "the plan of the second look");
@@ -48,7 +48,7 @@ async fn a_resource_that_vanishes_between_the_reads_is_gone() {
 #[tokio::test]
 async fn a_resource_that_never_rests_is_left_alone_and_tried_again_later() {
     let rig = Rig::start().await;
-    let control = Scripted::seeing([Some(1), Some(2), Some(3), Some(4), Some(5)]);
+    let control = Scripted::seeing([1, 2, 3, 4, 5, 6].map(Some));
     let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
     assert!(failure.to_string().contains("changed 3 times"), "{failure}");
     assert!(control.applied.borrow().is_empty());
@@ -225,7 +225,7 @@ async fn a_resource_that_was_put_right_meanwhile_is_not_changed_by_a_stored_plan
     evaluate(&rig, &control, "e1").await.unwrap_err();
 
     // Someone changed it to another bad state: the stored plan no longer fits.
-    let control = Scripted::seeing([Some(4), Some(4), Some(4), Some(0)]);
+    let control = Scripted::seeing([Some(4), Some(4), Some(4), Some(4), Some(0)]);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Fixed);
     assert_eq!(*control.applied.borrow(), [4, 3, 2, 1]);
