@@ -414,6 +414,7 @@ enum Phase {
     Reassessing,
     Rejudging,
     Relaying(Status, Vec<Count>),
+    Skipping(Status, Vec<Count>),
     Over(End),
 }
 
@@ -528,6 +529,9 @@ impl Evaluation {
             (Phase::Rejudging, [Answer::Judged(verdict)]) => self.rejudged(id, verdict),
             (Phase::Relaying(status, counts), [Answer::Committed(ended)]) => {
                 self.relayed(id, status, counts, ended)
+            }
+            (Phase::Skipping(status, counts), [Answer::Looked(looked)]) => {
+                self.skipped(id, status, counts, looked)
             }
             (Phase::Over(end), _) => Next::End(end),
             // A command failed: whatever was begun is open in the ledger, and recovery or a retry goes on with it.
@@ -1045,8 +1049,30 @@ impl Evaluation {
                 self.restore();
                 self.relay(id, Status::Parked, Vec::new())
             }
+            Err(Refusal::Overtaken) => {
+                self.restore();
+                self.phase = Phase::Skipping(status, counts);
+                Next::Do(vec![Command::Look(self.attempt + 1)])
+            }
             Err(_) => Next::End(End::Failed),
         }
+    }
+
+    /// There may be a next record: a duplicate took this one up once more after it was followed. Without another
+    /// number it would stay open, and every recovery of it would keep the lock from the record that follows.
+    fn skipped(
+        &mut self,
+        id: &dyn Fn(usize) -> String,
+        status: Status,
+        counts: Vec<Count>,
+        looked: &Looked,
+    ) -> Next {
+        let is_held = self.held.is_some_and(|held| held.generation == looked.lock.generation);
+        if !is_held || looked.record.is_none() {
+            return Next::End(End::Failed);
+        }
+        self.attempt += 1;
+        self.relay(id, status, counts)
     }
 
     /// The resource changed before the first write: nothing was done under this record. It stays open until the next
