@@ -365,6 +365,8 @@ pub struct Evaluation {
     /// From when on no write call may start.
     last_start: Millis,
     attempt: usize,
+    /// The attempt that it began with.
+    first: usize,
     rounds: usize,
     phase: Phase,
     /// The record that is worked on, and the one that it undoes.
@@ -450,6 +452,7 @@ impl Evaluation {
             holder,
             last_start,
             attempt,
+            first: attempt,
             rounds: 0,
             phase: Phase::Looking,
             record: None,
@@ -565,7 +568,11 @@ impl Evaluation {
         }
         let Some(known) = &looked.record else {
             return match sight {
-                _ if self.purpose == Purpose::Record && self.rounds == 0 => Next::End(End::Failed),
+                // What was superseded and not followed needs nothing more.
+                _ if self.purpose == Purpose::Record && self.rounds == 0 => {
+                    let is_past = self.attempt > self.first;
+                    Next::End(if is_past { End::Duplicate } else { End::Failed })
+                }
                 Sight::Gone => Next::End(End::Gone),
                 Sight::Spared(_) => Next::End(End::Spared),
                 Sight::There { changes: 0, .. } => Next::End(End::Compliant),
