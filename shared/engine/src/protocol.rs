@@ -816,6 +816,11 @@ impl Evaluation {
             return self.tell();
         }
         if self.purpose == Purpose::Undo {
+            let is_halfway = self.changes > 1 && life.status != Status::Failed;
+            if !is_unchanged && !is_good && !is_halfway {
+                // Somebody else wrote into it: what they wrote must not be lost, and people must hear.
+                return self.settle(self.unfinished());
+            }
             return self.change(now, order, 0, None);
         }
         let all_done = (0..self.changes).all(|index| life.done.contains(&index));
@@ -1206,10 +1211,10 @@ impl Evaluation {
                     Next::End(End::UndoneBefore)
                 }
                 _ => {
-                    let began = Some(earlier.before);
+                    let is_here = sight.state() == Some(earlier.before) || self.is_good(sight);
                     let is_halfway = earlier.changes > 1 && earlier.life.status != Status::Failed;
-                    let state = sight.state();
-                    if !is_halfway && state != began && state != self.goal {
+                    // An open one must be closed all the same.
+                    if !is_here && !is_halfway && !earlier.life.open {
                         return Next::End(End::Changed);
                     }
                     self.take_up(now, looked, earlier, sight, Begin::Takeover)
