@@ -303,7 +303,14 @@ impl<'a, C: Control> Evaluation<'a, C> {
                 self.claim().await?;
                 self.resume(seen).await
             }
-            Status::Observed | Status::Fixed | Status::Undone | Status::Superseded => {
+            Status::Observed
+            | Status::Exempt
+            | Status::Pending
+            | Status::Parked
+            | Status::Denied
+            | Status::Fixed
+            | Status::Undone
+            | Status::Superseded => {
                 self.seen_before(record).await.map(Resumed::Ended)
             }
         }

@@ -15,6 +15,7 @@
 
 mod approval;
 mod document;
+mod due;
 mod exemption;
 mod halt;
 mod policy;
@@ -136,6 +137,14 @@ pub struct Progressed {
 pub enum Status {
     /// Reported; nothing was changed.
     Observed,
+    /// A violation that an exemption allows.
+    Exempt,
+    /// Planned; waits for a person.
+    Pending,
+    /// Planned; kept until a person resumes it.
+    Parked,
+    /// A person decided against the plan.
+    Denied,
     /// Changes are being made.
     Applying,
     /// Made and verified.
@@ -154,7 +163,9 @@ impl Status {
     /// What people call it.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Observed => Outcome::Observed,
+            Self::Observed | Self::Exempt | Self::Pending | Self::Parked | Self::Denied => {
+                Outcome::Observed
+            }
             Self::Applying | Self::Partial => Outcome::Partial,
             Self::Fixed => Outcome::Fixed,
             Self::Failed => Outcome::Failed,
@@ -163,9 +174,13 @@ impl Status {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Observed => "observed",
+            Self::Exempt => "exempt",
+            Self::Pending => "pending",
+            Self::Parked => "parked",
+            Self::Denied => "denied",
             Self::Applying => "applying",
             Self::Fixed => "fixed",
             Self::Partial => "partial",
@@ -178,6 +193,10 @@ impl Status {
     fn named(name: &str) -> Option<Self> {
         [
             Self::Observed,
+            Self::Exempt,
+            Self::Pending,
+            Self::Parked,
+            Self::Denied,
             Self::Applying,
             Self::Fixed,
             Self::Partial,
