@@ -310,9 +310,7 @@ impl<'a, C: Control> Evaluation<'a, C> {
             | Status::Denied
             | Status::Fixed
             | Status::Undone
-            | Status::Superseded => {
-                self.seen_before(record).await.map(Resumed::Ended)
-            }
+            | Status::Superseded => self.seen_before(record).await.map(Resumed::Ended),
         }
     }
 

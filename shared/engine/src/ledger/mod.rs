@@ -17,6 +17,7 @@ mod approval;
 mod document;
 mod due;
 mod exemption;
+mod find;
 mod halt;
 mod policy;
 
