@@ -5,7 +5,11 @@ use quell_controls::REGISTRY;
 use quell_local::{Emulator, Stack, scenario};
 use serde_json::{Map, Value};
 
-use crate::{Error, terminal};
+use crate::{
+    Error,
+    binaries::{Binaries, Operator},
+    terminal,
+};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   quell emulate
@@ -34,10 +38,14 @@ pub(crate) struct Emulate {
     /// The ceiling that functions are given
     #[arg(long, default_value = "act", value_parser = ["observe", "act"])]
     ceiling: String,
+    /// Take the function binaries that the operator needs from this folder instead of building them
+    #[arg(long, value_name = "FOLDER")]
+    functions: Option<std::path::PathBuf>,
 }
 
 impl Emulate {
     pub(crate) async fn run(self) -> Result<(), Error> {
+        let binaries = Binaries::ready(self.functions.as_deref())?;
         let emulator =
             Emulator::start_on(&self.host, self.port, &mut |step| terminal::progress(step))
                 .map_err(|error| Error::Trouble(error.into()))?;
@@ -52,8 +60,10 @@ impl Emulate {
             }
         }
         let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
-        let environment: Map<String, Value> = stack
-            .environment(&self.ceiling, &modes.join(","))
+        let mut environment = stack.environment(&self.ceiling, &modes.join(","));
+        let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
+        environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));
+        let environment: Map<String, Value> = environment
             .into_iter()
             .map(|(name, value)| match (&self.reachable_as, name.as_str()) {
                 (Some(host), "AWS_ENDPOINT_URL") => {

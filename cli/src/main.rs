@@ -4,11 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod approve;
 mod binaries;
 mod controls;
 mod demo;
 mod emulate;
+mod exempt;
+mod halt;
 mod invoke;
+mod operator;
 mod place;
 mod records;
 mod terminal;
@@ -17,7 +21,7 @@ mod undo;
 /// Puts dangerous changes in AWS accounts right, seconds after they are made.
 ///
 /// Where it works: `demo`, and `invoke` without AWS_ENDPOINT_URL, bring an AWS of their own that vanishes with them.
-/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; `records` and `undo` else go to your AWS account, with
+/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; everything else goes to your AWS account, with
 /// the credentials of your environment.
 #[derive(Parser)]
 #[command(name = "quell", version, max_term_width = 100)]
@@ -34,9 +38,27 @@ enum Verb {
     /// Delivers an event to a function
     #[command(after_help = invoke::EXAMPLES)]
     Invoke(invoke::Invoke),
+    /// Has a plan made that waits for a person
+    #[command(after_help = approve::APPROVE_EXAMPLES)]
+    Approve(approve::Approve),
+    /// Ends a plan that waits for a person: nothing is changed
+    #[command(after_help = approve::DENY_EXAMPLES)]
+    Deny(approve::Deny),
     /// Takes back what a record did, if nobody changed the resource since
     #[command(after_help = undo::EXAMPLES)]
     Undo(undo::Undo),
+    /// Takes up again what was parked
+    #[command(after_help = approve::RESUME_EXAMPLES)]
+    Resume(approve::Resume),
+    /// Lets one resource violate one control for a time
+    #[command(after_help = exempt::EXAMPLES)]
+    Exempt(exempt::Exempt),
+    /// Stops every change at once
+    #[command(after_help = halt::HALT_EXAMPLES)]
+    Halt(halt::Halt),
+    /// Ends a halt
+    #[command(after_help = halt::CONTINUE_EXAMPLES)]
+    Continue(halt::Continue),
     /// Shows what was observed, fixed, failed and undone
     #[command(after_help = records::EXAMPLES)]
     Records(records::Records),
@@ -70,7 +92,13 @@ async fn main() -> ExitCode {
     let ended = match Arguments::parse().verb {
         Verb::Demo(demo) => demo.run().await,
         Verb::Invoke(invoke) => invoke.run().await,
+        Verb::Approve(approve) => approve.run().await,
+        Verb::Deny(deny) => deny.run().await,
         Verb::Undo(undo) => undo.run().await,
+        Verb::Resume(resume) => resume.run().await,
+        Verb::Exempt(exempt) => exempt.run().await,
+        Verb::Halt(halt) => halt.run().await,
+        Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
         Verb::Controls(controls) => controls.run(),
         Verb::Emulate(emulate) => emulate.run().await,

@@ -2,11 +2,13 @@
 
 pub mod cloud;
 pub mod emulator;
+pub mod front_door;
 pub mod runtime_api;
 pub mod scenario;
 pub mod stack;
 
 pub use cloud::Cloud;
 pub use emulator::{Emulator, EmulatorError};
+pub use front_door::{FrontDoor, Invoked, Key};
 pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError};
 pub use stack::Stack;

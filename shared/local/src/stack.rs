@@ -1,6 +1,6 @@
 //! What the template deploys beside the functions, made in the emulator.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Cloud, DeadLetterQueue, cloud::ACCOUNT};
+use crate::{Cloud, DeadLetterQueue, FrontDoor, Function, cloud::ACCOUNT};
 
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -98,6 +98,28 @@ impl Stack {
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
                 ("QUELL_MODES", modes),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment
+    }
+
+    /// What the operator of this stack is given. It wakes these functions through the front door.
+    pub fn operator_environment(
+        &self,
+        door: &FrontDoor,
+        functions: &[Arc<Function>],
+    ) -> Vec<(String, String)> {
+        let functions: Vec<_> =
+            functions.iter().map(|one| format!("{}={}", one.name(), one.arn())).collect();
+        let mut environment = self.cloud.environment();
+        environment.extend(
+            [
+                ("QUELL_ACCOUNT", ACCOUNT),
+                ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
+                ("QUELL_TOPIC_ARN", self.topic.as_str()),
+                ("QUELL_FUNCTIONS", &functions.join(",")),
+                ("AWS_ENDPOINT_URL_LAMBDA", door.url().trim_end_matches('/')),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -225,6 +247,12 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
         .key_schema(key("created", KeyType::Range)?)
         .projection(Projection::builder().projection_type(ProjectionType::All).build())
         .build()?;
+    let by_due = GlobalSecondaryIndex::builder()
+        .index_name("by-due")
+        .key_schema(key("open", KeyType::Hash)?)
+        .key_schema(key("due", KeyType::Range)?)
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .build()?;
     let mut table = cloud
         .dynamodb
         .create_table()
@@ -232,8 +260,9 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
         .billing_mode(BillingMode::PayPerRequest)
         .key_schema(key("pk", KeyType::Hash)?)
         .key_schema(key("sk", KeyType::Range)?)
-        .global_secondary_indexes(by_control);
-    for attribute in ["pk", "sk", "control", "created"] {
+        .global_secondary_indexes(by_control)
+        .global_secondary_indexes(by_due);
+    for attribute in ["pk", "sk", "control", "created", "open", "due"] {
         table = table.attribute_definitions(
             AttributeDefinition::builder()
                 .attribute_name(attribute)
