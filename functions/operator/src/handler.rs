@@ -22,6 +22,8 @@ pub(crate) struct Operator {
     pub(crate) domain: Domain,
     pub(crate) account: String,
     pub(crate) region: String,
+    /// Of this invocation.
+    pub(crate) request_id: String,
     pub(crate) now: Timestamp,
 }
 
@@ -65,18 +67,15 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
                 home.get_or_init(|| aws)
             }
         };
+        let request_id = event.context.request_id;
         let operator = Operator {
             ledger: Ledger::new(aws, variable("QUELL_LEDGER_TABLE")?),
             topic: Topic::new(aws, variable("QUELL_TOPIC_ARN")?),
-            domain: Domain::new(
-                aws,
-                &variable("QUELL_FUNCTIONS")?,
-                known,
-                event.context.request_id,
-            )
-            .map_err(|_| Failure::Setting("QUELL_FUNCTIONS"))?,
+            domain: Domain::new(aws, &variable("QUELL_FUNCTIONS")?, known, request_id.clone())
+                .map_err(|_| Failure::Setting("QUELL_FUNCTIONS"))?,
             account,
             region,
+            request_id,
             now: Timestamp::now(),
         };
         Box::pin(operator.handle(event.payload)).await.map_err(Diagnostic::from)

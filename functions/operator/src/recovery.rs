@@ -88,13 +88,14 @@ async fn see_to(
         && operator.now >= expires
         && !is_approved(operator, &record).await?;
     if is_unanswered {
-        record.status = Status::Parked;
-        record.result.reason = Some(format!(
+        let reason = format!(
             "nobody approved it within {hours} hours; `quell resume {}` has it planned anew",
             record.id
-        ));
-        match operator.ledger.update(&mut record, &[]).await {
-            Ok(()) => {}
+        );
+        let told = record.result.told;
+        let by = &operator.request_id;
+        match operator.ledger.settle(record, Status::Parked, Some(reason), told, by).await {
+            Ok(parked) => record = parked,
             Err(LedgerError::Overtaken { .. }) => return Ok(Done::Overtaken),
             Err(error) => return Err(error.into()),
         }
@@ -107,8 +108,9 @@ async fn see_to(
         && let Some(meta) = operator.domain.control(&record.intent.control)
     {
         operator.topic.tell(meta, &record).await?;
-        record.result.told = Some(Status::Parked);
-        operator.ledger.update(&mut record, &[]).await?;
+        let (reason, told) = (record.result.reason.clone(), Some(Status::Parked));
+        let by = format!("{} told", operator.request_id);
+        operator.ledger.settle(record, Status::Parked, reason, told, &by).await?;
     }
     Ok(Done::Parked)
 }
@@ -184,7 +186,7 @@ fn message(
     Message {
         version: notify::VERSION,
         control: notify::Control::from(meta),
-        outcome: Outcome::Observed,
+        outcome: Outcome::Exempt,
         mode: "exempt".to_owned(),
         resource: notify::Resource {
             name: exemption.resource.clone(),

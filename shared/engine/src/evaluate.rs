@@ -303,14 +303,7 @@ impl<'a, C: Control> Evaluation<'a, C> {
                 self.claim().await?;
                 self.resume(seen).await
             }
-            Status::Observed
-            | Status::Exempt
-            | Status::Pending
-            | Status::Parked
-            | Status::Denied
-            | Status::Fixed
-            | Status::Undone
-            | Status::Superseded => self.seen_before(record).await.map(Resumed::Ended),
+            _ => self.seen_before(record).await.map(Resumed::Ended),
         }
     }
 

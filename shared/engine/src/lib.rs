@@ -14,6 +14,7 @@ pub mod modes;
 pub mod notify;
 pub mod outcome;
 pub mod policy;
+pub mod protocol;
 pub mod report;
 pub mod serve;
 pub mod signal;

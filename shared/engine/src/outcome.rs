@@ -30,10 +30,18 @@ pub enum Outcome {
     Superseded,
     /// An earlier fix was taken back; the resource is as it was before that fix.
     Undone,
+    /// A violation that somebody permitted for a while; nothing was changed.
+    Exempt,
+    /// Planned; a person has to approve it before anything is changed.
+    Pending,
+    /// Planned and put aside: a budget is used up, the kill switch is on, or nobody answered. A person can resume it.
+    Parked,
+    /// A person said no; nothing was changed.
+    Denied,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Compliant,
         Self::Gone,
         Self::Ignored,
@@ -45,6 +53,10 @@ impl Outcome {
         Self::Refused,
         Self::Superseded,
         Self::Undone,
+        Self::Exempt,
+        Self::Pending,
+        Self::Parked,
+        Self::Denied,
     ];
 
     /// Whether a message is sent.
@@ -57,6 +69,9 @@ impl Outcome {
                 | Self::Failed
                 | Self::Refused
                 | Self::Undone
+                | Self::Pending
+                | Self::Parked
+                | Self::Denied
         )
     }
 
@@ -73,6 +88,10 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Superseded => "superseded",
             Self::Undone => "undone",
+            Self::Exempt => "exempt",
+            Self::Pending => "pending",
+            Self::Parked => "parked",
+            Self::Denied => "denied",
         }
     }
 }

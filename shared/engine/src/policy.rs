@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Meta, Safety, Severity};
 
 /// How far a control goes, in ascending order.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The control does not even look.

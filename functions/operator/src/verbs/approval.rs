@@ -58,15 +58,14 @@ pub(super) async fn deny(
     reason: Option<&str>,
 ) -> Result<Answer, Refusal> {
     let person = caller.known("deny")?;
-    let mut record = waiting(operator, id).await?;
-    record.status = Status::Denied;
+    let record = waiting(operator, id).await?;
     let because = reason.map(quell_engine::text::one_line).filter(|reason| !reason.is_empty());
     let detail = match because {
         Some(reason) => format!("denied by {person}: {reason}"),
         None => format!("denied by {person}"),
     };
-    record.result.reason = Some(detail.clone());
-    operator.ledger.update(&mut record, &[]).await?;
+    let (why, told) = (Some(detail.clone()), record.result.told);
+    operator.ledger.settle(record, Status::Denied, why, told, &operator.request_id).await?;
     Ok(Answer::done("deny", Some(id), detail))
 }
 

@@ -17,9 +17,10 @@ mod approval;
 mod document;
 mod due;
 mod exemption;
-mod find;
 mod halt;
+mod outcome;
 mod policy;
+mod settle;
 
 use std::collections::HashMap;
 
@@ -133,21 +134,25 @@ pub struct Progressed {
 }
 
 /// Where a record stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Reported; nothing was changed.
     Observed,
-    /// A violation that an exemption allows.
+    /// Somebody permitted it; nothing was changed.
     Exempt,
-    /// Planned; waits for a person.
+    /// Planned, and waiting for a person.
     Pending,
-    /// Planned; kept until a person resumes it.
+    /// Planned, and put aside until a person resumes it.
     Parked,
-    /// A person decided against the plan.
+    /// Quell cannot or must not act, and says why.
+    Refused,
+    /// A person said no.
     Denied,
     /// Changes are being made.
     Applying,
+    /// Made, not verified yet.
+    Applied,
     /// Made and verified.
     Fixed,
     /// Some changes were made, others not.
@@ -156,18 +161,40 @@ pub enum Status {
     Failed,
     /// The resource changed before the first write: evaluated anew under another record.
     Superseded,
+    /// It is being undone under another record.
+    Undoing,
     /// Undone, or (of a record that undoes) done.
     Undone,
 }
 
 impl Status {
+    pub const ALL: [Self; 14] = [
+        Self::Observed,
+        Self::Exempt,
+        Self::Pending,
+        Self::Parked,
+        Self::Refused,
+        Self::Denied,
+        Self::Applying,
+        Self::Applied,
+        Self::Fixed,
+        Self::Partial,
+        Self::Failed,
+        Self::Superseded,
+        Self::Undoing,
+        Self::Undone,
+    ];
+
     /// What people call it.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Observed | Self::Exempt | Self::Pending | Self::Parked | Self::Denied => {
-                Outcome::Observed
-            }
-            Self::Applying | Self::Partial => Outcome::Partial,
+            Self::Observed => Outcome::Observed,
+            Self::Exempt => Outcome::Exempt,
+            Self::Pending => Outcome::Pending,
+            Self::Parked => Outcome::Parked,
+            Self::Refused => Outcome::Refused,
+            Self::Denied => Outcome::Denied,
+            Self::Applying | Self::Applied | Self::Partial | Self::Undoing => Outcome::Partial,
             Self::Fixed => Outcome::Fixed,
             Self::Failed => Outcome::Failed,
             Self::Superseded => Outcome::Superseded,
@@ -181,32 +208,21 @@ impl Status {
             Self::Exempt => "exempt",
             Self::Pending => "pending",
             Self::Parked => "parked",
+            Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Applying => "applying",
+            Self::Applied => "applied",
             Self::Fixed => "fixed",
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Superseded => "superseded",
+            Self::Undoing => "undoing",
             Self::Undone => "undone",
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [
-            Self::Observed,
-            Self::Exempt,
-            Self::Pending,
-            Self::Parked,
-            Self::Denied,
-            Self::Applying,
-            Self::Fixed,
-            Self::Partial,
-            Self::Failed,
-            Self::Superseded,
-            Self::Undone,
-        ]
-        .into_iter()
-        .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }
 

@@ -226,6 +226,11 @@ impl Message {
             (Outcome::Superseded, ..) => {
                 "The resource changed meanwhile; another evaluation took over."
             }
+            (Outcome::Exempt, ..) => "It is exempt for now. Nothing was changed.",
+            (Outcome::Pending, ..) => "Quell waits for a person. Nothing was changed.",
+            (Outcome::Parked, true, _) => "Quell stopped half way, and waits for a person.",
+            (Outcome::Parked, false, _) => "Quell put it aside for a person. Nothing was changed.",
+            (Outcome::Denied, ..) => "A person said no. Nothing was changed.",
         }
     }
 

@@ -62,13 +62,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         verified: match record.status {
             Status::Fixed | Status::Undone => Some(true),
             Status::Partial | Status::Failed => result.after.as_ref().map(|_| false),
-            Status::Observed
-            | Status::Exempt
-            | Status::Pending
-            | Status::Parked
-            | Status::Denied
-            | Status::Applying
-            | Status::Superseded => None,
+            _ => None,
         },
         record: Some(record.id.clone()),
         undo: can_be_undone.then(|| format!("quell undo {}", record.id)),
