@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use quell_controls::REGISTRY;
-use quell_local::Function;
+use quell_local::{Cloud, FrontDoor, Function, Stack};
 
 use crate::{Error, terminal};
 
@@ -47,6 +48,40 @@ impl Binaries {
             )));
         }
         Ok(Function::new(name, program, environment, TIMEOUT, MEMORY))
+    }
+}
+
+/// The operator of an embedded AWS behind its function URL, and the functions that it wakes.
+pub(crate) struct Operator {
+    pub(crate) door: FrontDoor,
+    functions: Vec<Arc<Function>>,
+}
+
+impl Operator {
+    /// `environment` is that of the functions which the operator wakes.
+    pub(crate) async fn start(
+        binaries: &Binaries,
+        stack: &Stack,
+        environment: &[(String, String)],
+        host: &str,
+    ) -> Result<Self, Error> {
+        let mut functions: Vec<Arc<Function>> = Vec::new();
+        for meta in REGISTRY {
+            if !functions.iter().any(|function| function.name() == meta.function) {
+                functions.push(Arc::new(binaries.function(meta.function, environment.to_vec())?));
+            }
+        }
+        let mut door =
+            FrontDoor::at(host, 0).await.map_err(|error| Error::Trouble(error.into()))?;
+        let operator =
+            binaries.function("operator", stack.operator_environment(&door, &functions))?;
+        door.open(Arc::new(operator), functions.clone(), vec![Cloud::key()]);
+        Ok(Self { door, functions })
+    }
+
+    /// The function of this name.
+    pub(crate) fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name() == name).map(Arc::as_ref)
     }
 }
 

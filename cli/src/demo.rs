@@ -4,7 +4,12 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 use quell_controls::REGISTRY;
-use quell_engine::{Description, Meta, Mode, Outcome, aws::Call, ledger::Record, policy::Policy};
+use quell_engine::{
+    Description, Meta, Mode, Outcome,
+    aws::Call,
+    ledger::{Record, Status},
+    policy::Policy,
+};
 use quell_local::{
     Cloud, Emulator, Stack,
     scenario::{self, Staged},
@@ -13,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    binaries::Binaries,
+    binaries::{Binaries, Operator},
     place::Place,
     records,
     terminal::{self, Tone},
@@ -89,9 +94,11 @@ impl Demo {
             .map_err(|error| Error::Trouble(error.into()))?;
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
-        let place = Place::embedded(&cloud, &stack.ledger, &stack.topic);
         stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
         let environment = stack.environment("act");
+        let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
+        let url = operator.door.url();
+        let place = Place::embedded(&cloud, &stack.ledger, &stack.topic, &url);
 
         terminal::progress("making the bad states");
         let mut stages = Vec::new();
@@ -101,7 +108,9 @@ impl Demo {
 
         let mut shown = Vec::new();
         for (meta, staged) in &stages {
-            let function = binaries.function(meta.function, environment.clone())?;
+            let function = operator
+                .function(meta.function)
+                .ok_or_else(|| Error::trouble(format!("there is no function {}", meta.function)))?;
             let before = scenario::snapshot(&cloud, staged).await?;
             let delivered = Instant::now();
             let attempt = function
@@ -132,7 +141,7 @@ impl Demo {
             ));
         }
         if self.keep {
-            keep(&cloud, &stack).await?;
+            keep(&cloud, &stack, &url).await?;
         }
         let unwell: Vec<_> =
             shown.iter().filter(|one| !one.is_well()).map(|one| one.control.as_str()).collect();
@@ -193,9 +202,9 @@ async fn undone(
 ) -> Result<bool, Error> {
     let Some(id) = &one.record else { return Ok(false) };
     let record = records::find(place, id).await?;
-    let report = undo(place, record).await?;
+    let undo = undo(place, &record).await?;
     let now = scenario::snapshot(cloud, staged).await?;
-    Ok(report.outcome == Outcome::Undone && now == *before)
+    Ok(undo.status == Status::Undone && now == *before)
 }
 
 fn show(one: &Shown) {
@@ -256,8 +265,9 @@ fn counted<'c>(calls: impl Iterator<Item = &'c Call>) -> String {
 }
 
 /// Says how to reach the embedded AWS, and waits for Ctrl-C.
-async fn keep(cloud: &Cloud, stack: &Stack) -> Result<(), Error> {
-    let environment = stack.environment("act");
+async fn keep(cloud: &Cloud, stack: &Stack, operator: &str) -> Result<(), Error> {
+    let mut environment = stack.environment("act");
+    environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.to_owned()));
     terminal::progress(&format!(
         "the embedded AWS stays at {}; in another terminal:",
         cloud.endpoint

@@ -6,7 +6,11 @@ use quell_engine::{Mode, policy::Policy};
 use quell_local::{Emulator, Stack, scenario};
 use serde_json::{Map, Value};
 
-use crate::{Error, terminal};
+use crate::{
+    Error,
+    binaries::{Binaries, Operator},
+    terminal,
+};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   quell emulate
@@ -35,10 +39,14 @@ pub(crate) struct Emulate {
     /// The ceiling that functions are given
     #[arg(long, default_value = "act", value_parser = ["observe", "act"])]
     ceiling: String,
+    /// Take the function binaries that the operator needs from this folder instead of building them
+    #[arg(long, value_name = "FOLDER")]
+    functions: Option<std::path::PathBuf>,
 }
 
 impl Emulate {
     pub(crate) async fn run(self) -> Result<(), Error> {
+        let binaries = Binaries::ready(self.functions.as_deref())?;
         let emulator =
             Emulator::start_on(&self.host, self.port, &mut |step| terminal::progress(step))
                 .map_err(|error| Error::Trouble(error.into()))?;
@@ -53,8 +61,10 @@ impl Emulate {
             }
         }
         stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
-        let environment: Map<String, Value> = stack
-            .environment(&self.ceiling)
+        let mut environment = stack.environment(&self.ceiling);
+        let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
+        environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));
+        let environment: Map<String, Value> = environment
             .into_iter()
             .map(|(name, value)| match (&self.reachable_as, name.as_str()) {
                 (Some(host), "AWS_ENDPOINT_URL") => {

@@ -4,11 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod approve;
 mod binaries;
 mod controls;
 mod demo;
 mod emulate;
+mod exempt;
+mod halt;
 mod invoke;
+mod operator;
 mod place;
 mod policy;
 mod records;
@@ -35,9 +39,27 @@ enum Verb {
     /// Delivers an event to a function
     #[command(after_help = invoke::EXAMPLES)]
     Invoke(invoke::Invoke),
+    /// Has a plan made that waits for a person
+    #[command(after_help = approve::APPROVE_EXAMPLES)]
+    Approve(approve::Approve),
+    /// Ends a plan that waits for a person: nothing is changed
+    #[command(after_help = approve::DENY_EXAMPLES)]
+    Deny(approve::Deny),
     /// Takes back what a record did, if nobody changed the resource since
     #[command(after_help = undo::EXAMPLES)]
     Undo(undo::Undo),
+    /// Takes up again what was parked
+    #[command(after_help = approve::RESUME_EXAMPLES)]
+    Resume(approve::Resume),
+    /// Lets one resource violate one control for a time
+    #[command(after_help = exempt::EXAMPLES)]
+    Exempt(exempt::Exempt),
+    /// Stops every change at once
+    #[command(after_help = halt::HALT_EXAMPLES)]
+    Halt(halt::Halt),
+    /// Ends a halt
+    #[command(after_help = halt::CONTINUE_EXAMPLES)]
+    Continue(halt::Continue),
     /// Shows what was observed, fixed, failed and undone
     #[command(after_help = records::EXAMPLES)]
     Records(records::Records),
@@ -74,7 +96,13 @@ async fn main() -> ExitCode {
     let ended = match Arguments::parse().verb {
         Verb::Demo(demo) => demo.run().await,
         Verb::Invoke(invoke) => invoke.run().await,
+        Verb::Approve(approve) => approve.run().await,
+        Verb::Deny(deny) => deny.run().await,
         Verb::Undo(undo) => undo.run().await,
+        Verb::Resume(resume) => resume.run().await,
+        Verb::Exempt(exempt) => exempt.run().await,
+        Verb::Halt(halt) => halt.run().await,
+        Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
         Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),

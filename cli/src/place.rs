@@ -13,6 +13,8 @@ pub(crate) struct Place {
     pub(crate) ledger: Ledger,
     pub(crate) table: String,
     pub(crate) topic: Option<String>,
+    /// The operator's function URL.
+    pub(crate) operator: Option<String>,
     /// Who is asking, for the record.
     pub(crate) principal: String,
 }
@@ -48,6 +50,7 @@ impl Place {
             ledger: Ledger::new(&aws, table.as_str()),
             table,
             topic: variable("QUELL_TOPIC_ARN"),
+            operator: variable("QUELL_OPERATOR_URL"),
             aws,
             principal,
         })
@@ -69,14 +72,15 @@ impl Place {
     }
 
     /// An embedded AWS of this process.
-    pub(crate) fn embedded(cloud: &Cloud, table: &str, topic: &str) -> Self {
+    pub(crate) fn embedded(cloud: &Cloud, table: &str, topic: &str, operator: &str) -> Self {
         let aws = Clients::new(cloud.sdk.clone(), quell_local::cloud::ACCOUNT);
         Self {
             ledger: Ledger::new(&aws, table),
             table: table.to_owned(),
             topic: Some(topic.to_owned()),
+            operator: Some(operator.to_owned()),
             aws,
-            principal: format!("arn:aws:iam::{}:user/demo", quell_local::cloud::ACCOUNT),
+            principal: quell_local::cloud::CALLER.to_owned(),
         }
     }
 }

@@ -1,31 +1,24 @@
 //! `quell undo`
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
 use clap::Args;
-use jiff::Timestamp;
-use quell_controls::All;
-use quell_engine::{
-    Actor, Outcome, Report, Signal, Trigger, evaluate::Engine, ledger::Record, notify::Topic,
-    serve::Controls as _,
-};
+use quell_engine::ledger::{Record, Status};
+use serde_json::json;
 
-use crate::{Error, place::Place, records, terminal};
+use crate::{Error, operator, place::Place, records, terminal};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   quell undo 4f2a9c0d1e8b7a635241
-  QUELL_LEDGER_TABLE=my-ledger quell undo 4f2a9c0d1e8b7a635241 --json
+  quell undo 4f2a9c0d1e8b7a635241 --json | jq -r .status
 
-Exit codes: 0 the resource is as before, 1 it is not (the reason is said), 3 AWS could not be reached.";
+Undone is only what nobody changed since. For a day Quell lets the resource be; `quell exempt add` lets it be for longer.
+
+Exit codes: 0 the resource is as before, 1 it is not (the reason is said), 3 AWS or the operator could not be reached.";
 
 #[derive(Args)]
 pub(crate) struct Undo {
     /// The record, as messages and `quell records` name it
     record: String,
-    /// The report as JSON
+    /// The record of the undo as JSON
     #[arg(long)]
     json: bool,
 }
@@ -34,74 +27,58 @@ impl Undo {
     pub(crate) async fn run(self) -> Result<(), Error> {
         let place = Place::from_environment().await?;
         let record = records::find(&place, &self.record).await?;
-        if record.intent.account != place.aws.account() {
-            return Err(Error::NotDone(format!(
-                "record {} is of account {}; you are in {}",
-                record.id,
-                record.intent.account,
-                place.aws.account()
-            )));
-        }
-        let report = undo(&place, record).await?;
+        let undo = undo(&place, &record).await?;
         if self.json {
-            terminal::json(&report)?;
+            terminal::json(&undo)?;
         } else {
             terminal::line(&format!(
                 "{}: {} of {}",
-                report.outcome,
-                report.control,
-                terminal::clean(&report.resource)
+                undo.status.outcome(),
+                undo.intent.control,
+                terminal::clean(&undo.intent.resource)
             ));
-            records::diff(&report.changes);
+            if undo.intent.undoes.is_some() {
+                records::diff(&undo.intent.changes);
+            }
         }
-        match report.outcome {
-            Outcome::Undone | Outcome::Duplicate => Ok(()),
+        match undo.status {
+            Status::Undone => Ok(()),
             other => Err(Error::NotDone(format!(
-                "{other}: {}",
-                report.reason.as_deref().unwrap_or("no reason given")
+                "{}: {}",
+                other.outcome(),
+                undo.result.reason.as_deref().unwrap_or("no reason given")
             ))),
         }
     }
 }
 
-/// Undoes a record as the person who asks.
-pub(crate) async fn undo(place: &Place, record: Record) -> Result<Report, Error> {
-    let aws = place.aws.in_region(&record.intent.region);
-    let engine = Engine {
-        ledger: place.ledger.clone(),
-        topic: place.topic.as_ref().map(|topic| Topic::new(&place.aws, topic.clone())),
-        policies: Arc::default(),
-        acts: true,
-        deadline: Instant::now() + Duration::from_secs(600),
-        margin: Duration::from_secs(30),
-        delivery: format!("undo-{}", record.id),
+/// Has a record undone as the person who asks, and returns the record of the undo (or the record itself, where it was
+/// undone before).
+pub(crate) async fn undo(place: &Place, record: &Record) -> Result<Record, Error> {
+    let (id, control) = (record.id.as_str(), record.intent.control.as_str());
+    let before = attempts(place, control, id).await?;
+    operator::order(place, &json!({"verb": "undo", "record": id})).await?;
+    let look = || async {
+        let undone = place.ledger.read(id).await.map_err(|error| Error::Trouble(error.into()))?;
+        let undone = undone.filter(|record| record.status == Status::Undone);
+        let attempt = match undone.as_ref().and_then(|record| record.result.undone_by.clone()) {
+            Some(by) => {
+                place.ledger.read(&by).await.map_err(|error| Error::Trouble(error.into()))?
+            }
+            None => attempts(place, control, id).await?.into_iter().find(|attempt| {
+                operator::is_at_rest(attempt.status)
+                    && attempt.status != Status::Superseded
+                    && !before.iter().any(|earlier| earlier == attempt)
+            }),
+        };
+        Ok(attempt.or(undone))
     };
-    let signal = Signal {
-        trigger: Trigger::Manual {
-            control: record.intent.control.clone(),
-            resource: record.intent.resource.clone(),
-        },
-        account: record.intent.account.clone(),
-        region: record.intent.region.clone(),
-        event_id: format!("undo-{}", record.id),
-        deduplication: format!("undo-{}", record.id),
-        time: Some(Timestamp::now()),
-        actor: Some(Actor {
-            principal: place.principal.clone(),
-            arn: Some(place.principal.clone()),
-            user_agent: Some("quell undo".to_owned()),
-            ..Actor::default()
-        }),
-        request_id: None,
-    };
-    let control = record.intent.control.clone();
-    match All::undo(&engine, &aws, record, &signal).await {
-        Some(Ok(report)) => Ok(report),
-        Some(Err(failure)) => {
-            failure.report().ok_or_else(|| Error::trouble("the record names no resource"))
-        }
-        None => Err(Error::trouble(format!(
-            "this version of quell has no control {control}; use the one that made the record"
-        ))),
-    }
+    operator::until("waiting until it is undone", look).await
+}
+
+/// What was tried to undo the record, newest first.
+async fn attempts(place: &Place, control: &str, id: &str) -> Result<Vec<Record>, Error> {
+    let newest = place.ledger.newest(control, 50).await;
+    let newest = newest.map_err(|error| Error::Trouble(error.into()))?.into_iter();
+    Ok(newest.filter(|record| record.intent.undoes.as_deref() == Some(id)).collect())
 }

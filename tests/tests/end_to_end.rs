@@ -19,7 +19,8 @@ use quell_tests::{
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
-const FUNCTIONS: [&str; 4] = ["s3-exposure", "ec2-metadata", "network-exposure", "ec2-quarantine"];
+const FUNCTIONS: [&str; 5] =
+    ["s3-exposure", "ec2-metadata", "network-exposure", "ec2-quarantine", "operator"];
 
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothing() {

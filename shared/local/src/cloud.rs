@@ -5,6 +5,8 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_s3control::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use crate::front_door::Key;
+
 /// The account that the emulator gives to everyone.
 pub const ACCOUNT: &str = "123456789012";
 
@@ -58,6 +60,11 @@ impl Cloud {
         }
     }
 
+    /// The key that everyone has here.
+    pub fn key() -> Key {
+        Key { id: KEY.to_owned(), secret: KEY.to_owned(), arn: CALLER.to_owned() }
+    }
+
     /// Where this AWS is, as every SDK reads it from its environment.
     pub fn environment(&self) -> Vec<(String, String)> {
         [
@@ -74,6 +81,9 @@ impl Cloud {
 
 /// Anyone may do anything in the emulator.
 const KEY: &str = "emulated";
+
+/// Who that is to the emulator.
+pub const CALLER: &str = "arn:aws:sts::123456789012:user/moto";
 
 /// The endpoint as it is. S3 Control puts the account before the host, and `123456789012.127.0.0.1` is nobody.
 #[derive(Debug)]

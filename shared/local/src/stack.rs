@@ -1,6 +1,6 @@
 //! What the template deploys beside the functions, made in the emulator.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Cloud, DeadLetterQueue, cloud::ACCOUNT};
+use crate::{Cloud, DeadLetterQueue, FrontDoor, Function, cloud::ACCOUNT};
 
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -114,6 +114,28 @@ impl Stack {
         let by = format!("arn:aws:iam::{ACCOUNT}:root");
         ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
         Ok(())
+    }
+
+    /// What the operator of this stack is given. It wakes these functions through the front door.
+    pub fn operator_environment(
+        &self,
+        door: &FrontDoor,
+        functions: &[Arc<Function>],
+    ) -> Vec<(String, String)> {
+        let functions: Vec<_> =
+            functions.iter().map(|one| format!("{}={}", one.name(), one.arn())).collect();
+        let mut environment = self.cloud.environment();
+        environment.extend(
+            [
+                ("QUELL_ACCOUNT", ACCOUNT),
+                ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
+                ("QUELL_TOPIC_ARN", self.topic.as_str()),
+                ("QUELL_FUNCTIONS", &functions.join(",")),
+                ("AWS_ENDPOINT_URL_LAMBDA", door.url().trim_end_matches('/')),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment
     }
 
     pub fn dead_letter_queue(&self) -> DeadLetterQueue {

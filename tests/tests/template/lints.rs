@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use quell_controls::REGISTRY;
 use serde_json::Value;
 
 use crate::model::{Function, Template, arn_of, list, target, texts};
@@ -25,6 +26,9 @@ pub(crate) const ENGINE: &[&str] = &[
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 ];
+
+/// What a function without controls may do beside: obey people, and look after what was left unfinished.
+const OPERATOR: &[&str] = &["dynamodb:DeleteItem", "dynamodb:Query", "lambda:InvokeFunction"];
 
 /// Actions that IAM cannot bind to a resource.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
@@ -174,6 +178,9 @@ pub(crate) fn patterns_are_safe(template: &Template) -> Vec<String> {
     let mut taken: BTreeMap<(String, String, String), &str> = BTreeMap::new();
     for (id, rule) in template.all("AWS::Events::Rule") {
         let pattern = &rule["EventPattern"];
+        if pattern.is_null() && !rule["ScheduleExpression"].is_null() {
+            continue;
+        }
         let length = pattern.to_string().chars().count();
         if length > PATTERN_LIMIT {
             complaints.push(format!("{id}: its pattern has {length} characters"));
@@ -474,6 +481,9 @@ pub(crate) fn ceilings_decide_about_writes(template: &Template) -> Vec<String> {
                 complaints.push(format!("{role}: may {action} under the ceiling observe"));
             }
         }
+        if !serves_controls(function) {
+            continue;
+        }
         let Some(ceiling) = ceiling(function) else {
             complaints.push(format!("{}: does not know its ceiling", function.id));
             continue;
@@ -497,14 +507,97 @@ pub(crate) fn ceiling(function: &Function) -> Option<&str> {
     function.properties["Environment"]["Variables"]["QUELL_CEILING"]["Ref"].as_str()
 }
 
-/// What a role may do beside what the engine needs.
+/// Whether a function looks at customers' resources at all.
+fn serves_controls(function: &Function) -> bool {
+    let binary = function.metadata["BuildProperties"]["Binary"].as_str();
+    REGISTRY.iter().any(|meta| Some(meta.function) == binary)
+}
+
+/// Only those whom IAM names get through the function URL, orders wake only functions that serve controls, and of the
+/// ledger the operator writes only what people order.
+pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    for function in &functions {
+        let Function { id, properties, .. } = function;
+        let url = &properties["FunctionUrlConfig"];
+        if !url.is_null() && (url["AuthType"] != "AWS_IAM" || serves_controls(function)) {
+            complaints.push(format!("{id}: can be called by people whom IAM does not know"));
+        }
+        let role = target(&properties["Role"]).unwrap_or_default();
+        let statements = template.statements(role);
+        if serves_controls(function) {
+            let more = statements.iter().flat_map(|statement| texts(&statement["Action"]));
+            for action in more.filter(|action| OPERATOR.contains(action)) {
+                complaints.push(format!("{role}: may {action}, which only people's orders need"));
+            }
+            continue;
+        }
+        let known = properties["Environment"]["Variables"]["QUELL_FUNCTIONS"]["Fn::Sub"].as_str();
+        let known: BTreeSet<&str> = known.unwrap_or_default().split(',').collect();
+        let wakes: BTreeSet<&str> = statements
+            .iter()
+            .filter(|statement| texts(&statement["Action"]).contains(&"lambda:InvokeFunction"))
+            .flat_map(|statement| list(&statement["Resource"]))
+            .map(|arn| arn["Fn::Sub"].as_str().unwrap_or("anything"))
+            .collect();
+        let served = functions.iter().filter(|function| serves_controls(function));
+        let served: Vec<(&str, &str)> = served
+            .filter_map(|served| {
+                let name = served.metadata["BuildProperties"]["Binary"].as_str()?;
+                Some((name, served.id.as_str()))
+            })
+            .collect();
+        let expected: Vec<String> =
+            served.iter().map(|(name, id)| format!("{name}=${{{id}.Arn}}")).collect();
+        if known != expected.iter().map(String::as_str).collect() {
+            complaints.push(format!("{id}: QUELL_FUNCTIONS does not name the functions"));
+        }
+        let expected: Vec<String> = served
+            .iter()
+            .map(|(name, _)| {
+                let place = "${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}";
+                format!("arn:{place}:function:${{AWS::StackName}}-{name}")
+            })
+            .collect();
+        if wakes != expected.iter().map(String::as_str).collect() {
+            complaints
+                .push(format!("{role}: may not wake exactly the functions that serve controls"));
+        }
+        let families = BTreeSet::from(["APR#*", "EXM#*", "HLT#halt", "REC#*"]);
+        let writes = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
+        for statement in statements {
+            let actions = texts(&statement["Action"]);
+            let condition = &statement["Condition"];
+            let keys = texts(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]);
+            let is_bound = !keys.is_empty()
+                && keys.iter().all(|key| families.contains(key))
+                && condition["Null"]["dynamodb:LeadingKeys"] == "false";
+            if actions.iter().any(|action| writes.contains(action)) && !is_bound {
+                complaints.push(format!("{role}: {} is not bound to orders", statement["Sid"]));
+            }
+        }
+    }
+    for (id, policy) in template.all("AWS::IAM::ManagedPolicy") {
+        for statement in list(&policy["PolicyDocument"]["Statement"]) {
+            if texts(&statement["Action"]).contains(&"lambda:InvokeFunction")
+                && statement["Condition"]["Bool"]["lambda:InvokedViaFunctionUrl"] != "true"
+            {
+                complaints.push(format!("{id}: lets people past IAM's word on who they are"));
+            }
+        }
+    }
+    complaints
+}
+
+/// What a role may do beside what the engine and the operator need.
 pub(crate) fn customer_actions(template: &Template, role: &str) -> BTreeSet<String> {
     template
         .statements(role)
         .into_iter()
         .filter(|statement| statement["Effect"] == "Allow")
         .flat_map(|statement| texts(&statement["Action"]))
-        .filter(|action| !ENGINE.contains(action))
+        .filter(|action| !ENGINE.contains(action) && !OPERATOR.contains(action))
         .map(str::to_owned)
         .collect()
 }
@@ -554,13 +647,28 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                 _ => None,
             };
             if let Some(own) = own
-                && template.referred(own, &statement["Resource"]).is_none()
+                && !list(&statement["Resource"]).into_iter().all(|resource| {
+                    template.referred(own, resource).is_some() || is_index(&template, resource)
+                })
             {
                 complaints.push(format!("{role}: {} is not about Quell's own", statement["Sid"]));
             }
         }
     }
     complaints
+}
+
+/// Whether it is an index of a table of Quell's own.
+fn is_index(template: &Template, resource: &Value) -> bool {
+    let arn = resource["Fn::Sub"].as_str().and_then(|arn| arn.strip_prefix("${"));
+    arn.and_then(|arn| arn.split_once(".Arn}/index/")).is_some_and(|(table, name)| {
+        template.all("AWS::DynamoDB::Table").iter().any(|(id, properties)| {
+            *id == table
+                && list(&properties["GlobalSecondaryIndexes"])
+                    .iter()
+                    .any(|index| index["IndexName"] == name)
+        })
+    })
 }
 
 /// All ceilings at `act`.
@@ -602,6 +710,12 @@ pub(crate) fn the_ledger_stays(template: &Template) -> Vec<String> {
                 table["GlobalSecondaryIndexes"][0]["IndexName"] == "by-control"
                     && keys(&table["GlobalSecondaryIndexes"][0]["KeySchema"])
                         == [("control", "HASH"), ("created", "RANGE")],
+            ),
+            (
+                "has no index of what is due",
+                table["GlobalSecondaryIndexes"][1]["IndexName"] == "by-due"
+                    && keys(&table["GlobalSecondaryIndexes"][1]["KeySchema"])
+                        == [("open", "HASH"), ("due", "RANGE")],
             ),
         ] {
             if !holds {

@@ -290,6 +290,56 @@ const LINTS: &[(Lint, &[Fault])] = &[
         ],
     ),
     (
+        lints::orders_are_guarded,
+        &[
+            (
+                "/Resources/OperatorFunction/Properties/FunctionUrlConfig/AuthType",
+                r#""NONE""#,
+                "OperatorFunction: can be called by people whom IAM does not know",
+            ),
+            (
+                "/Resources/S3ExposureFunction/Properties/FunctionUrlConfig",
+                r#"{"AuthType": "AWS_IAM"}"#,
+                "S3ExposureFunction: can be called",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/3/Action/0",
+                r#""lambda:InvokeFunction""#,
+                "S3ExposureRole: may lambda:InvokeFunction",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/3/Resource/0",
+                r#""*""#,
+                "OperatorRole: may not wake exactly",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/3/Resource/0",
+                "",
+                "OperatorRole: may not wake exactly",
+            ),
+            (
+                "/Resources/OperatorFunction/Properties/Environment/Variables/QUELL_FUNCTIONS/Fn::Sub",
+                r#""s3-exposure=${Ec2MetadataFunction.Arn}""#,
+                "QUELL_FUNCTIONS does not name the functions",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""POL#*""#,
+                "is not bound to orders",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/Null",
+                "",
+                "is not bound to orders",
+            ),
+            (
+                "/Resources/OperatorPeople/Properties/PolicyDocument/Statement/1/Condition",
+                "",
+                "OperatorPeople: lets people past",
+            ),
+        ],
+    ),
+    (
         lints::the_ledger_stays,
         &[
             ("/Resources/Ledger/DeletionPolicy", "", "is not retained"),
@@ -305,6 +355,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
             ("/Resources/Ledger/Properties/TimeToLiveSpecification", "", "keeps expired items"),
             ("/Resources/Ledger/Properties/KeySchema/1", "", "has other keys"),
             ("/Resources/Ledger/Properties/GlobalSecondaryIndexes", "", "has no index by control"),
+            (
+                "/Resources/Ledger/Properties/GlobalSecondaryIndexes/1",
+                "",
+                "has no index of what is due",
+            ),
         ],
     ),
     (

@@ -24,8 +24,10 @@ mod exemption;
 mod find;
 mod halt;
 mod look;
+mod outcome;
 mod policy;
 mod record;
+mod settle;
 
 use std::collections::HashMap;
 

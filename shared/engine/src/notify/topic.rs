@@ -21,7 +21,11 @@ impl Topic {
 
     /// Tells where the record stands.
     pub async fn tell(&self, meta: &Meta, record: &Record) -> Result<(), CallError> {
-        publish(&self.client, &self.arn, &message(meta, record)).await.map(drop)
+        self.say(&message(meta, record)).await
+    }
+
+    pub async fn say(&self, message: &Message) -> Result<(), CallError> {
+        publish(&self.client, &self.arn, message).await.map(drop)
     }
 }
 

@@ -1,0 +1,161 @@
+//! The functions that look at resources and change them. The operator only says where to look.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
+use quell_engine::{CallError, CallErrorKind, Clients, During as _, Meta, ledger::Record};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const INVOKE: &str = "lambda:InvokeFunction";
+
+pub(crate) struct Domain {
+    lambda: Client,
+    /// The ARN of each function, by its name.
+    functions: BTreeMap<String, String>,
+    known: &'static [&'static Meta],
+    /// Of this invocation: what hints of it are told apart by.
+    request_id: String,
+}
+
+/// A resource as its own function knows it.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Identified {
+    pub(crate) arn: String,
+    pub(crate) unique_id: String,
+    /// As people know it.
+    pub(crate) resource: String,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("`{0}` is not of the form function=ARN")]
+pub(crate) struct FunctionsError(String);
+
+impl Domain {
+    /// `functions` is a list of `function=ARN` with commas between.
+    pub(crate) fn new(
+        aws: &Clients,
+        functions: &str,
+        known: &'static [&'static Meta],
+        request_id: String,
+    ) -> Result<Self, FunctionsError> {
+        Ok(Self { lambda: Client::new(aws.sdk()), functions: parse(functions)?, known, request_id })
+    }
+
+    pub(crate) fn known(&self) -> &'static [&'static Meta] {
+        self.known
+    }
+
+    /// The control of this id.
+    pub(crate) fn control(&self, id: &str) -> Option<&'static Meta> {
+        self.known.iter().copied().find(|meta| meta.id == id)
+    }
+
+    /// Makes the function of the record's control look at the record. What it does then it decides by what it reads.
+    pub(crate) async fn hint(&self, record: &Record) -> Result<(), CallError> {
+        let intent = &record.intent;
+        let event = json!({
+            "source": "quell.operator",
+            "id": format!("{}-{}", self.request_id, record.id),
+            "detail": {
+                "record": record.id,
+                "account": intent.account,
+                "region": intent.region,
+            },
+        });
+        let function = self.function(&intent.control)?;
+        self.lambda
+            .invoke()
+            .function_name(function)
+            .invocation_type(InvocationType::Event)
+            .payload(Blob::new(event.to_string()))
+            .send()
+            .await
+            .during(INVOKE)?;
+        Ok(())
+    }
+
+    /// Asks the function of the control for the resource's ARN and unique id. `None`: there is no such resource.
+    pub(crate) async fn identify(
+        &self,
+        control: &str,
+        resource: &str,
+        account: &str,
+        region: &str,
+    ) -> Result<Option<Identified>, CallError> {
+        let event = json!({
+            "source": "quell.operator",
+            "id": self.request_id,
+            "detail": {
+                "identify": {"control": control, "resource": resource},
+                "account": account,
+                "region": region,
+            },
+        });
+        let function = self.function(control)?;
+        let reply = self
+            .lambda
+            .invoke()
+            .function_name(function)
+            .invocation_type(InvocationType::RequestResponse)
+            .payload(Blob::new(event.to_string()))
+            .send()
+            .await
+            .during(INVOKE)?;
+        let payload = reply.payload().map(Blob::as_ref).unwrap_or_default();
+        let unusable = |reason: String| CallError::new(INVOKE, CallErrorKind::Refused, reason);
+        let payload: Value = serde_json::from_slice(payload).map_err(|error| {
+            unusable(format!("{function} answered what cannot be read: {error}"))
+        })?;
+        if reply.function_error().is_some() {
+            let message =
+                payload.get("errorMessage").and_then(Value::as_str).unwrap_or("no reason given");
+            return Err(unusable(message.to_owned()));
+        }
+        match payload.get("identified") {
+            None => Err(unusable(format!("{function} does not identify resources; upgrade it"))),
+            Some(Value::Null) => Ok(None),
+            Some(identified) => Identified::deserialize(identified).map(Some).map_err(|error| {
+                unusable(format!("{function} answered what cannot be read: {error}"))
+            }),
+        }
+    }
+
+    fn function(&self, control: &str) -> Result<&str, CallError> {
+        let name = self.control(control).map(|meta| meta.function);
+        name.and_then(|name| self.functions.get(name)).map(String::as_str).ok_or_else(|| {
+            let reason = format!(
+                "QUELL_FUNCTIONS names no function for control {control}; deploy all of Quell in one version"
+            );
+            CallError::new(INVOKE, CallErrorKind::Misconfigured, reason)
+        })
+    }
+}
+
+fn parse(functions: &str) -> Result<BTreeMap<String, String>, FunctionsError> {
+    let pairs = functions.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| match pair.split_once('=') {
+            Some((name, arn)) if !name.is_empty() && arn.starts_with("arn:") => {
+                Ok((name.to_owned(), arn.to_owned()))
+            }
+            _ => Err(FunctionsError(pair.to_owned())),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_with_their_arns() {
+        let s3 = "arn:aws:lambda:eu-west-1:123456789012:function:quell-s3-exposure";
+        let functions = parse(&format!("s3-exposure={s3}, ec2-metadata={s3},")).unwrap();
+        assert_eq!(functions.len(), 2);
+        assert_eq!(functions["s3-exposure"], s3);
+        for bad in ["s3-exposure", "=arn:aws:lambda", "s3-exposure=quell-s3-exposure"] {
+            assert_eq!(parse(bad), Err(FunctionsError(bad.to_owned())));
+        }
+    }
+}

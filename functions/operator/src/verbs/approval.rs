@@ -1,0 +1,89 @@
+//! Approve and deny.
+
+use jiff::SignedDuration;
+use quell_engine::ledger::{Record, Status, Verb, plan_hash};
+
+use super::{find, give, not_halted, order, wake};
+use crate::{
+    answer::{Answer, Refusal},
+    handler::Operator,
+    request::Caller,
+};
+
+/// Lets the plan be applied that waits for a person. The state is read again before it is.
+pub(super) async fn approve(
+    operator: &Operator,
+    caller: &Caller,
+    id: &str,
+    plan: &str,
+) -> Result<Answer, Refusal> {
+    let person = caller.known("approve")?;
+    let record = waiting(operator, id).await?;
+    let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
+    if !caller.is_other_than(actor) {
+        return Err(Refusal::forbidden(match actor {
+            Some(actor) => format!(
+                "the change was made by {actor}, who is {person} or nobody that the policy knows; somebody else must approve it"
+            ),
+            None => "the event does not say who made the change, so nobody can approve it as somebody else; put the resource right by hand, or deny it".to_owned(),
+        }));
+    }
+    if plan != plan_hash(&record.intent.plan, &record.intent.before) {
+        return Err(Refusal::conflict(format!(
+            "`{}` is not the hash of this record's plan; look at it with `quell records {id}`, and approve what it shows",
+            quell_engine::text::plain(plan)
+        )));
+    }
+    let expires = expires(caller, &record);
+    if operator.now >= expires {
+        return Err(Refusal::conflict(format!(
+            "nobody approved it until {expires:.0}; `quell resume {id}` has it planned anew"
+        )));
+    }
+    not_halted(operator).await?;
+    give(operator, &order(operator, caller, id, Verb::Approve, Some(plan))).await?;
+    wake(operator, &record).await?;
+    let detail = format!(
+        "approved by {person}; {} is read again, and changed only if it is as it was planned",
+        record.intent.resource
+    );
+    Ok(Answer::accepted("approve", id, detail))
+}
+
+/// Ends a record that waits for a person. Nothing is changed.
+pub(super) async fn deny(
+    operator: &Operator,
+    caller: &Caller,
+    id: &str,
+    reason: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let person = caller.known("deny")?;
+    let record = waiting(operator, id).await?;
+    let because = reason.map(quell_engine::text::one_line).filter(|reason| !reason.is_empty());
+    let detail = match because {
+        Some(reason) => format!("denied by {person}: {reason}"),
+        None => format!("denied by {person}"),
+    };
+    let (why, told) = (Some(detail.clone()), record.result.told);
+    operator.ledger.settle(record, Status::Denied, why, told, &operator.request_id).await?;
+    Ok(Answer::done("deny", Some(id), detail))
+}
+
+/// The record, if it waits for a person.
+async fn waiting(operator: &Operator, id: &str) -> Result<Record, Refusal> {
+    let record = find(operator, id).await?;
+    if record.status == Status::Pending {
+        return Ok(record);
+    }
+    Err(Refusal::conflict(match record.status {
+        Status::Parked => {
+            format!("it is parked; `quell resume {id}` has it planned anew")
+        }
+        other => format!("it is {} and does not wait for a person", other.name()),
+    }))
+}
+
+/// Until when the record waits.
+pub(crate) fn expires(caller: &Caller, record: &Record) -> jiff::Timestamp {
+    record.intent.created + SignedDuration::from_hours(caller.policy.approvals.expire_hours.into())
+}

@@ -1,0 +1,197 @@
+//! Exempt and revoke.
+
+use jiff::SignedDuration;
+use quell_engine::{
+    Severity,
+    ledger::{Exemption, Record},
+    text,
+};
+use serde_json::json;
+
+use super::find;
+use crate::{
+    answer::{Answer, Refusal},
+    handler::Operator,
+    request::Caller,
+};
+
+/// What is asked for.
+pub(super) struct Wanted {
+    pub(super) record: Option<String>,
+    pub(super) control: Option<String>,
+    pub(super) resource: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) reason: String,
+    pub(super) days: i64,
+    pub(super) owner: Option<String>,
+}
+
+/// How many of a control's newest records are looked through for who opened the resource.
+const LOOKED_THROUGH: usize = 200;
+
+/// Gives one resource, as it is now, leave to violate one control for a time.
+pub(super) async fn add(
+    operator: &Operator,
+    caller: &Caller,
+    wanted: Wanted,
+) -> Result<Answer, Refusal> {
+    let person = caller.known("exempt")?;
+    if !(1..=366).contains(&wanted.days) {
+        return Err(Refusal::bad("`days` must be a number from 1 to 90".to_owned()));
+    }
+    let about = about(operator, &wanted).await?;
+    let meta = operator.domain.control(&about.control).ok_or_else(|| {
+        let all: Vec<_> = operator.domain.known().iter().map(|meta| meta.id).collect();
+        Refusal::bad(format!("there is no such control; there are {}", all.join(", ")))
+    })?;
+    let mut exemption = Exemption {
+        control: meta.id.to_owned(),
+        account: operator.account.clone(),
+        region: about.region,
+        arn: "arn:".to_owned(),
+        resource: about.resource,
+        unique_id: "not known yet".to_owned(),
+        severity: meta.severity,
+        reason: wanted.reason,
+        owner: wanted.owner.unwrap_or_else(|| person.to_owned()),
+        by: caller.arn.clone(),
+        person: person.to_owned(),
+        granted: operator.now,
+        expires: operator.now + SignedDuration::from_hours(24 * wanted.days),
+        undo_of: None,
+        told_expiring: None,
+        told_unused: None,
+    };
+    let refused = |error: quell_engine::ledger::ExemptionError| Refusal::bad(error.to_string());
+    // First what can be said without asking anyone.
+    exemption.validate().map_err(refused)?;
+    if exemption.resource.contains(['*', '?']) {
+        let name = exemption.resource;
+        return Err(refused(quell_engine::ledger::ExemptionError::Glob(name)));
+    }
+    let found = operator
+        .domain
+        .identify(meta.id, &exemption.resource, &operator.account, &exemption.region)
+        .await?;
+    let found = found.ok_or_else(|| {
+        Refusal::absent(format!(
+            "there is no {} in {}; name it as `quell records` does",
+            text::plain(&exemption.resource),
+            text::plain(&exemption.region)
+        ))
+    })?;
+    exemption.arn = found.arn;
+    exemption.unique_id = found.unique_id;
+    exemption.resource = found.resource;
+    exemption.validate().map_err(refused)?;
+    somebody_else(operator, caller, &exemption).await?;
+
+    let replaced = operator.ledger.grant(&exemption).await?;
+    let detail = format!(
+        "{} may violate {} until {:.0}; what happened before now is not covered{}",
+        exemption.resource,
+        exemption.control,
+        exemption.expires,
+        replaced
+            .as_ref()
+            .map(|old| format!(". It replaces one by {} until {:.0}", old.person, old.expires))
+            .unwrap_or_default()
+    );
+    let answer = Answer::done("exempt", wanted.record.as_deref(), detail);
+    Ok(answer.with("exemption", json!(exemption)))
+}
+
+/// Takes exemptions back by control and resource, whether the resource still exists or not.
+pub(super) async fn remove(
+    operator: &Operator,
+    caller: &Caller,
+    control: &str,
+    resource: &str,
+    region: Option<&str>,
+) -> Result<Answer, Refusal> {
+    caller.known("take an exemption back")?;
+    let listed = operator.ledger.exemptions().await?;
+    let mut found = listed.into_iter().filter(|exemption| {
+        exemption.control == control
+            && (exemption.arn == resource || exemption.resource == resource)
+            && region.is_none_or(|region| region == exemption.region)
+    });
+    let Some(exemption) = found.next() else {
+        return Err(Refusal::absent(
+            "there is no such exemption; `quell exempt list` shows them all".to_owned(),
+        ));
+    };
+    if found.next().is_some() {
+        return Err(Refusal::conflict(
+            "there are several resources of this name; give `region`, or the ARN".to_owned(),
+        ));
+    }
+    let Exemption { control, account, arn, resource, .. } = &exemption;
+    let gone = operator.ledger.revoke(control, account, arn).await?;
+    let detail = match gone {
+        Some(_) => format!("{resource} is no longer exempt from {control}"),
+        None => format!("somebody took back the exemption of {resource} from {control} already"),
+    };
+    Ok(Answer::done("revoke", None, detail).with("exemption", json!(exemption)))
+}
+
+/// What the exemption is about.
+struct About {
+    control: String,
+    resource: String,
+    region: String,
+}
+
+async fn about(operator: &Operator, wanted: &Wanted) -> Result<About, Refusal> {
+    match wanted {
+        Wanted { record: Some(id), control: None, resource: None, region: None, .. } => {
+            let Record { intent, .. } = find(operator, id).await?;
+            if intent.account != operator.account {
+                return Err(Refusal::forbidden(format!(
+                    "record {id} is of account {}",
+                    intent.account
+                )));
+            }
+            Ok(About { control: intent.control, resource: intent.resource, region: intent.region })
+        }
+        Wanted {
+            record: None, control: Some(control), resource: Some(resource), region, ..
+        } => Ok(About {
+            control: control.clone(),
+            resource: resource.clone(),
+            region: region.clone().unwrap_or_else(|| operator.region.clone()),
+        }),
+        _ => Err(Refusal::bad(
+            "exempt takes either `record`, or `control` and `resource` and perhaps `region`"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Whoever opened the resource last does not exempt it. Where the control is critical, it must be known who did.
+async fn somebody_else(
+    operator: &Operator,
+    caller: &Caller,
+    exemption: &Exemption,
+) -> Result<(), Refusal> {
+    let newest = operator.ledger.newest(&exemption.control, LOOKED_THROUGH).await?;
+    let about = newest.iter().filter(|record| record.intent.undoes.is_none());
+    let Some(record) = about.into_iter().find(|record| record.intent.arn == exemption.arn) else {
+        return Ok(());
+    };
+    let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
+    let who = actor.and_then(|arn| caller.policy.person(arn));
+    let is_known = who.is_some();
+    if caller.is_other_than(actor) || (!is_known && exemption.severity != Severity::Critical) {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(format!(
+        "{} {}; somebody else must exempt it",
+        record.intent.resource,
+        if is_known {
+            format!("was last opened by {} (record {})", caller.name(), record.id)
+        } else {
+            format!("was opened by somebody whom the policy does not know (record {})", record.id)
+        }
+    )))
+}

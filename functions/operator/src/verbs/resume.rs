@@ -1,0 +1,89 @@
+//! Resume.
+
+use jiff::Timestamp;
+use quell_engine::ledger::{Record, Status, Verb};
+use serde_json::json;
+
+use super::{find, give, not_halted, order, wake};
+use crate::{
+    answer::{Answer, Refusal},
+    handler::Operator,
+    request::Caller,
+};
+
+/// How many records one request resumes: so many orders are given and hints sent well within the function's time.
+const AT_ONCE: usize = 100;
+
+/// Has a parked record taken up again, under the modes and budgets of now.
+pub(super) async fn one(operator: &Operator, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
+    let person = caller.known("resume")?;
+    let record = find(operator, id).await?;
+    if record.status != Status::Parked {
+        return Err(Refusal::conflict(format!(
+            "it is {}, not parked: there is nothing to resume",
+            record.status.name()
+        )));
+    }
+    not_halted(operator).await?;
+    resume(operator, caller, &record).await?;
+    let detail = format!(
+        "resumed by {person}; {} is looked at again, as far as modes and budgets allow now",
+        record.intent.resource
+    );
+    Ok(Answer::accepted("resume", id, detail))
+}
+
+/// The same for all that are parked, or those of one control.
+pub(super) async fn all(
+    operator: &Operator,
+    caller: &Caller,
+    control: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let person = caller.known("resume")?;
+    let known = operator.domain.known();
+    if let Some(id) = control
+        && operator.domain.control(id).is_none()
+    {
+        let all: Vec<_> = known.iter().map(|meta| meta.id).collect();
+        return Err(Refusal::bad(format!(
+            "there is no such control; there are {}",
+            all.join(", ")
+        )));
+    }
+    not_halted(operator).await?;
+    let mut parked = Vec::new();
+    for meta in known.iter().filter(|meta| control.is_none_or(|id| id == meta.id)) {
+        // One more than is taken up tells that there are more.
+        let room = AT_ONCE + 1 - parked.len();
+        if room > 0 {
+            let unordered = |_: &Record| true;
+            let status = Status::Parked;
+            let found =
+                operator.ledger.find(meta.id, status, Timestamp::MIN, room, unordered).await?;
+            parked.extend(found);
+        }
+    }
+    let has_more = parked.len() > AT_ONCE;
+    parked.truncate(AT_ONCE);
+    let mut resumed = Vec::new();
+    for record in &parked {
+        match resume(operator, caller, record).await {
+            Ok(()) => resumed.push(record.id.clone()),
+            // Somebody else did.
+            Err(refusal) if refusal.status == 409 => {}
+            Err(refusal) => return Err(refusal.about(&record.id)),
+        }
+    }
+    let detail = match (resumed.len(), has_more) {
+        (0, _) => "nothing is parked that somebody has not resumed already".to_owned(),
+        (count, false) => format!("{count} resumed by {person}"),
+        (count, true) => format!("{count} resumed by {person}; there are more, resume again"),
+    };
+    let answer = Answer { status: 202, state: "accepted", ..Answer::done("resume", None, detail) };
+    Ok(answer.with("resumed", json!(resumed)).with("more", json!(has_more)))
+}
+
+async fn resume(operator: &Operator, caller: &Caller, record: &Record) -> Result<(), Refusal> {
+    give(operator, &order(operator, caller, &record.id, Verb::Resume, None)).await?;
+    wake(operator, record).await
+}

@@ -1,0 +1,100 @@
+//! Undo.
+
+use jiff::SignedDuration;
+use quell_engine::{
+    Severity,
+    ledger::{Exemption, Status, Subject, Verb},
+};
+
+use super::{find, not_halted, order, wake};
+use crate::{
+    answer::{Answer, Refusal},
+    handler::Operator,
+    request::Caller,
+};
+
+/// How long the resource may stay as the undo leaves it, until it is looked at again as any other.
+const EXEMPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Has taken back what a record did, and lets the resource be so for a while: else the next event would redo it.
+pub(super) async fn undo(
+    operator: &Operator,
+    caller: &Caller,
+    id: &str,
+) -> Result<Answer, Refusal> {
+    let record = find(operator, id).await?;
+    let intent = &record.intent;
+    match record.status {
+        Status::Fixed | Status::Partial if intent.undoes.is_none() => {}
+        Status::Fixed | Status::Partial | Status::Undone if intent.undoes.is_some() => {
+            return Err(Refusal::conflict("it is itself an undo, which is not undone".to_owned()));
+        }
+        Status::Undone => {
+            return Ok(Answer::done("undo", Some(id), "it is undone already".to_owned()));
+        }
+        other => {
+            return Err(Refusal::conflict(format!(
+                "it is {}: there is nothing to undo",
+                other.name()
+            )));
+        }
+    }
+    if intent.severity == Severity::Critical {
+        let person = caller.known("undo what is critical")?;
+        let actor = intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
+        if !caller.is_other_than(actor) {
+            return Err(Refusal::forbidden(format!(
+                "what {person} may have done, or nobody knows who did, somebody else must undo where it is critical"
+            )));
+        }
+    }
+    not_halted(operator).await?;
+    let found = operator
+        .domain
+        .identify(&intent.control, &intent.resource, &intent.account, &intent.region)
+        .await?;
+    let found = found
+        .filter(|found| found.arn == intent.arn)
+        .ok_or_else(|| Refusal::conflict(format!("{} is gone", intent.resource)))?;
+
+    let order = order(operator, caller, id, Verb::Undo, None);
+    let given = Exemption {
+        control: intent.control.clone(),
+        account: intent.account.clone(),
+        region: intent.region.clone(),
+        arn: found.arn,
+        resource: intent.resource.clone(),
+        unique_id: found.unique_id,
+        severity: intent.severity,
+        reason: format!("record {id} was undone"),
+        owner: caller.name().to_owned(),
+        by: caller.arn.clone(),
+        person: caller.name().to_owned(),
+        granted: operator.now,
+        expires: operator.now + EXEMPT_FOR,
+        undo_of: Some(id.to_owned()),
+        told_expiring: None,
+        told_unused: None,
+    };
+    given.validate().map_err(|error| Refusal::conflict(error.to_string()))?;
+    let there = operator.ledger.exemption(&given.control, &given.account, &given.arn).await?;
+    let subject = Subject {
+        control: &given.control,
+        account: &given.account,
+        arn: &given.arn,
+        unique_id: &given.unique_id,
+    };
+    // A longer one that somebody gave before is not cut short.
+    let exemption = there
+        .filter(|there| {
+            there.expires > given.expires && there.admits(subject, operator.now, None).is_ok()
+        })
+        .unwrap_or(given);
+    operator.ledger.order_undo(&order, &exemption).await?;
+    wake(operator, &record).await?;
+    let detail = format!(
+        "{} is put back as it was, if nobody changed it since; until {:.0} Quell lets it be",
+        intent.resource, exemption.expires
+    );
+    Ok(Answer::accepted("undo", id, detail))
+}
