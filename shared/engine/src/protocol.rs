@@ -428,6 +428,8 @@ enum Begin {
     Stored,
     /// A stored one that an earlier evaluation left unfinished.
     Takeover,
+    /// A stored one that failed.
+    Retry,
 }
 
 /// What follows a superseded record.
@@ -732,7 +734,12 @@ impl Evaluation {
         life.writer.clone_from(&self.holder.evaluation);
         life.open = true;
         let is_over = matches!(life.status, Status::Fixed | Status::Undone | Status::Superseded);
-        if how == Begin::Stored {
+        // A failed one is tried again: should this attempt die, its change may be what put it right.
+        let how = match life.status {
+            Status::Failed if how == Begin::Takeover => Begin::Retry,
+            _ => how,
+        };
+        if matches!(how, Begin::Stored | Begin::Retry) {
             life.status = Status::Applying;
         }
         let mut writes = vec![
@@ -783,7 +790,7 @@ impl Evaluation {
         let Answer::Seen(sight) = again else {
             return match how {
                 Begin::New | Begin::Stored => self.settle(Status::Failed),
-                Begin::Takeover => Next::End(End::Failed),
+                Begin::Takeover | Begin::Retry => Next::End(End::Failed),
             };
         };
         let is_unchanged = sight.state().is_some() && sight.state() == self.before;
@@ -794,7 +801,7 @@ impl Evaluation {
             }
             Begin::New | Begin::Stored if *sight == Sight::Gone => self.supersede(Then::Gone),
             Begin::New | Begin::Stored => self.supersede(Then::Evaluate),
-            Begin::Takeover => self.resume(now, order, sight, is_unchanged),
+            Begin::Takeover | Begin::Retry => self.resume(now, order, how, sight, is_unchanged),
         }
     }
 
@@ -803,6 +810,7 @@ impl Evaluation {
         &mut self,
         now: Millis,
         order: Vec<usize>,
+        how: Begin,
         sight: &Sight,
         is_unchanged: bool,
     ) -> Next {
@@ -816,7 +824,7 @@ impl Evaluation {
             return self.tell();
         }
         if self.purpose == Purpose::Undo {
-            let is_halfway = self.changes > 1 && life.status != Status::Failed;
+            let is_halfway = self.changes > 1 && how != Begin::Retry;
             if !is_unchanged && !is_good && !is_halfway {
                 // Somebody else wrote into it: what they wrote must not be lost, and people must hear.
                 return self.settle(self.unfinished());
@@ -832,8 +840,7 @@ impl Evaluation {
             }
             _ if is_good && self.changes == 1 => {
                 // A change that failed is not what put it right.
-                let is_failed = life.status == Status::Failed;
-                self.settle(if is_failed { Status::Superseded } else { Status::Fixed })
+                self.settle(if how == Begin::Retry { Status::Superseded } else { Status::Fixed })
             }
             // Something new is wrong, which the stored plan cannot know.
             _ if all_done && !is_good => self.supersede(Then::Evaluate),
