@@ -606,7 +606,7 @@ impl Evaluation {
             }
             // Nothing is locked by these; only people were not told yet.
             // The delivery that put it may be about to tell: only recovery, which comes later, does it for it.
-            _ if life.open && self.purpose == Purpose::Record => {
+            _ if life.open && self.purpose == Purpose::Record && self.attempt == self.first => {
                 self.record = Some((known.id.clone(), life.clone()));
                 self.settle(life.status)
             }
