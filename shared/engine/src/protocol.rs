@@ -834,12 +834,8 @@ impl Evaluation {
         let all_done = (0..self.changes).all(|index| life.done.contains(&index));
         match sight {
             Sight::Gone => self.supersede(Then::Gone),
-            // Somebody else put it right before anything was done under this record.
-            _ if is_good && self.changes > 1 && life.done.is_empty() => {
-                self.settle(Status::Superseded)
-            }
-            _ if is_good && self.changes == 1 => {
-                // A change that failed is not what put it right.
+            _ if is_good && (self.changes == 1 || life.done.is_empty()) => {
+                // A change that failed is not what put it right; any other may be.
                 self.settle(if how == Begin::Retry { Status::Superseded } else { Status::Fixed })
             }
             // Something new is wrong, which the stored plan cannot know.
