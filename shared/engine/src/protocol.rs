@@ -507,7 +507,7 @@ impl Evaluation {
             (Phase::Waiting, [Answer::Waited(false)]) => Next::End(End::Again(Busy::Locked)),
             (Phase::Superseding(then), [Answer::Committed(ended)]) => self.superseded(then, ended),
             (Phase::Changing { order, at, hitch }, [Answer::Changed(changed)]) => {
-                self.changed(now, order, at, hitch, *changed)
+                self.changed(order, at, hitch, *changed)
             }
             (Phase::Noting { order, at, hitch }, [Answer::Committed(ended)]) => match ended {
                 Ok(()) => self.change(now, order, at, hitch),
@@ -856,7 +856,6 @@ impl Evaluation {
 
     fn changed(
         &mut self,
-        now: Millis,
         order: Vec<usize>,
         at: usize,
         hitch: Option<Hitch>,
@@ -874,19 +873,23 @@ impl Evaluation {
                 if is_last {
                     return self.verify(hitch);
                 }
-                // What was made must be known to whoever takes over, and the kill switch may be on by now.
-                let mut writes: Vec<_> = self.update(|_| {}).into_iter().collect();
-                if self.purpose != Purpose::Undo {
-                    writes.push(Write::Running);
-                }
-                self.phase = Phase::Noting { order, at: at + 1, hitch };
-                Next::Do(vec![Command::Commit(writes)])
+                self.note(order, at + 1, hitch)
             }
-            Err(failed) if failed.goes_on => {
-                self.change(now, order, at + 1, Some(hitch.unwrap_or(failed)))
+            Err(failed) if failed.goes_on && !is_last => {
+                self.note(order, at + 1, Some(hitch.unwrap_or(failed)))
             }
             Err(failed) => self.verify(Some(hitch.unwrap_or(failed))),
         }
+    }
+
+    /// What was made must be known to whoever takes over, and the kill switch may be on by now.
+    fn note(&mut self, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
+        let mut writes: Vec<_> = self.update(|_| {}).into_iter().collect();
+        if self.purpose != Purpose::Undo {
+            writes.push(Write::Running);
+        }
+        self.phase = Phase::Noting { order, at, hitch };
+        Next::Do(vec![Command::Commit(writes)])
     }
 
     fn verify(&mut self, hitch: Option<Hitch>) -> Next {
