@@ -281,6 +281,13 @@ pub struct Hitch {
     pub goes_on: bool,
 }
 
+impl Hitch {
+    fn after(self, earlier: Option<Self>) -> Self {
+        let unsure = self.unsure || earlier.is_some_and(|earlier| earlier.unsure);
+        Self { unsure, ..self }
+    }
+}
+
 /// What came of a command.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Answer {
@@ -514,7 +521,7 @@ impl Evaluation {
                 // What was made stays; the rest waits for a person.
                 Err(Refusal::Halted) => {
                     self.restore();
-                    self.settle(self.unfinished())
+                    self.settle(self.unfinished(hitch, None))
                 }
                 Err(_) => Next::End(End::Failed),
             },
@@ -827,7 +834,7 @@ impl Evaluation {
             let is_halfway = self.changes > 1 && how != Begin::Retry;
             if !is_unchanged && !is_good && !is_halfway {
                 // Somebody else wrote into it: what they wrote must not be lost, and people must hear.
-                return self.settle(self.unfinished());
+                return self.settle(self.unfinished(None, None));
             }
             return self.change(now, order, 0, None);
         }
@@ -848,7 +855,7 @@ impl Evaluation {
     fn change(&mut self, now: Millis, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
         let Some(&index) = order.get(at) else { return self.verify(hitch) };
         if now >= self.last_start {
-            return self.settle(self.unfinished());
+            return self.settle(self.unfinished(hitch, None));
         }
         self.phase = Phase::Changing { order, at, hitch };
         Next::Do(vec![Command::Change(index)])
@@ -876,9 +883,9 @@ impl Evaluation {
                 self.note(order, at + 1, hitch)
             }
             Err(failed) if failed.goes_on && !is_last => {
-                self.note(order, at + 1, Some(hitch.unwrap_or(failed)))
+                self.note(order, at + 1, Some(failed.after(hitch)))
             }
-            Err(failed) => self.verify(Some(hitch.unwrap_or(failed))),
+            Err(failed) => self.verify(Some(failed.after(hitch))),
         }
     }
 
@@ -899,7 +906,9 @@ impl Evaluation {
     }
 
     fn verified(&mut self, hitch: Option<Hitch>, seen: &Answer) -> Next {
-        let Answer::Seen(sight) = seen else { return self.settle(self.unfinished()) };
+        let Answer::Seen(sight) = seen else {
+            return self.settle(self.unfinished(hitch, None));
+        };
         let ended = match self.purpose {
             Purpose::Undo => Status::Undone,
             Purpose::Event | Purpose::Record => Status::Fixed,
@@ -913,7 +922,7 @@ impl Evaluation {
                 // No answer may mean that it was made; a refusal means that somebody else made it.
                 self.settle(if hitch.unsure || is_undo { ended } else { Status::Superseded })
             }
-            _ => self.settle(self.unfinished()),
+            _ => self.settle(self.unfinished(hitch, Some(sight))),
         }
     }
 
@@ -924,10 +933,13 @@ impl Evaluation {
         }
     }
 
-    /// Partial, once any change is known to be made.
-    fn unfinished(&self) -> Status {
+    /// Partial, once any change is made or may have been: only that can be undone.
+    fn unfinished(&self, hitch: Option<Hitch>, sight: Option<&Sight>) -> Status {
+        let may_be_changed = hitch.is_some_and(|hitch| hitch.unsure)
+            && sight.is_none_or(|sight| sight.state() != self.before);
         match &self.record {
             Some((_, life)) if !life.done.is_empty() => Status::Partial,
+            Some(_) if may_be_changed => Status::Partial,
             _ => Status::Failed,
         }
     }
