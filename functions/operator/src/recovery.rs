@@ -165,7 +165,9 @@ fn is_expiring(exemption: &Exemption, now: Timestamp) -> bool {
 }
 
 fn is_long_unseen(exemption: &Exemption, now: Timestamp) -> bool {
+    // Of one that ends soon people heard already.
     exemption.told_unused.is_none()
+        && exemption.told_expiring.is_none()
         && now < exemption.expires
         && now.duration_since(exemption.granted) >= UNUSED
 }

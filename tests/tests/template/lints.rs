@@ -648,7 +648,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
             };
             if let Some(own) = own
                 && !list(&statement["Resource"]).into_iter().all(|resource| {
-                    template.referred(own, resource).is_some() || is_index(template, resource)
+                    template.referred(own, resource).is_some() || is_index(&template, resource)
                 })
             {
                 complaints.push(format!("{role}: {} is not about Quell's own", statement["Sid"]));

@@ -221,13 +221,7 @@ impl Ledger {
             })?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
-        self.client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
-            .await
-            .during("dynamodb:PutItem")?;
-        Ok(())
+        self.together("dynamodb:PutItem", writes).await.map(drop)
     }
 
     /// One exemption, whether it counts or not.

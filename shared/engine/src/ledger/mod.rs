@@ -21,6 +21,7 @@ mod halt;
 mod outcome;
 mod policy;
 mod settle;
+mod together;
 
 use std::collections::HashMap;
 
