@@ -5,9 +5,10 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 use quell_controls::REGISTRY;
 use quell_engine::{
-    Description, Meta, Outcome,
+    Description, Meta, Mode, Outcome,
     aws::Call,
     ledger::{Record, Status},
+    policy::Policy,
 };
 use quell_local::{
     Cloud, Emulator, Stack,
@@ -93,8 +94,8 @@ impl Demo {
             .map_err(|error| Error::Trouble(error.into()))?;
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
-        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
-        let environment = stack.environment("act", &modes.join(","));
+        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        let environment = stack.environment("act");
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         let url = operator.door.url();
         let place = Place::embedded(&cloud, &stack.ledger, &stack.topic, &url);
@@ -160,7 +161,7 @@ async fn read_back(
     meta: &Meta,
     staged: &Staged,
 ) -> Result<Shown, Error> {
-    let newest = place.ledger.newest(meta.id, 10).await;
+    let newest = place.ledger.newest(meta.id, None, 10).await;
     let record: Option<Record> = newest
         .map_err(|error| Error::Trouble(error.into()))?
         .into_iter()
@@ -265,7 +266,7 @@ fn counted<'c>(calls: impl Iterator<Item = &'c Call>) -> String {
 
 /// Says how to reach the embedded AWS, and waits for Ctrl-C.
 async fn keep(cloud: &Cloud, stack: &Stack, operator: &str) -> Result<(), Error> {
-    let mut environment = stack.environment("act", "");
+    let mut environment = stack.environment("act");
     environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.to_owned()));
     terminal::progress(&format!(
         "the embedded AWS stays at {}; in another terminal:",

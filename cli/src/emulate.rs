@@ -2,6 +2,7 @@
 
 use clap::Args;
 use quell_controls::REGISTRY;
+use quell_engine::{Mode, policy::Policy};
 use quell_local::{Emulator, Stack, scenario};
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   quell emulate --stage s3-public-acl --event event.json
   quell emulate --host 0.0.0.0 --reachable-as host.docker.internal > env.json
 
-It prints what a function needs to know as JSON, in the form of `sam local invoke --env-vars`, and runs until Ctrl-C.";
+Its policy enforces every control; `quell policy apply` there changes that. It prints what a function needs to know as JSON, in the form of `sam local invoke --env-vars`, and runs until Ctrl-C.";
 
 #[derive(Args)]
 pub(crate) struct Emulate {
@@ -59,8 +60,8 @@ impl Emulate {
                     .map_err(|error| Error::trouble(format!("{}: {error}", file.display())))?;
             }
         }
-        let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}=enforce", meta.id)).collect();
-        let mut environment = stack.environment(&self.ceiling, &modes.join(","));
+        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        let mut environment = stack.environment(&self.ceiling);
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));
         let environment: Map<String, Value> = environment

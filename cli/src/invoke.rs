@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use quell_controls::REGISTRY;
-use quell_engine::Meta;
+use quell_engine::{Meta, policy::Policy};
 use quell_local::{Emulator, Stack, runtime_api::Answer, scenario};
 use serde_json::Value;
 
@@ -37,7 +37,8 @@ pub(crate) struct Invoke {
     /// The event, as EventBridge would deliver it
     #[arg(short, long, value_name = "FILE")]
     event: PathBuf,
-    /// How far the function's controls go [default: enforce; with --real: observe]
+    /// How far the function's controls go at most; elsewhere than in an AWS of its own, the policy there decides
+    /// beneath that [default: enforce; with --real: observe]
     #[arg(long)]
     mode: Option<Mode>,
     /// Work in the AWS account of your credentials, after a confirmation
@@ -55,6 +56,22 @@ pub(crate) struct Invoke {
 enum Mode {
     Observe,
     Enforce,
+}
+
+impl Mode {
+    fn ceiling(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Enforce => "act",
+        }
+    }
+
+    fn of_policy(self) -> quell_engine::Mode {
+        match self {
+            Self::Observe => quell_engine::Mode::Observe,
+            Self::Enforce => quell_engine::Mode::Enforce,
+        }
+    }
 }
 
 impl Invoke {
@@ -93,8 +110,9 @@ impl Invoke {
             }
             None => event,
         };
-        let (ceiling, modes) = modes(self.mode.unwrap_or(Mode::Enforce));
-        let environment = stack.environment(ceiling, &modes);
+        let mode = self.mode.unwrap_or(Mode::Enforce);
+        stack.apply_policy(&Policy::by_name(mode.of_policy(), REGISTRY)).await?;
+        let environment = stack.environment(mode.ceiling());
         self.deliver(&binaries, environment, event).await
     }
 
@@ -123,7 +141,7 @@ impl Invoke {
 
     /// What the function sees where the environment says which AWS it is.
     async fn environment(&self, place: &Place, mode: Mode) -> Result<Vec<(String, String)>, Error> {
-        let (ceiling, modes) = modes(self.mode.unwrap_or(mode));
+        let ceiling = self.mode.unwrap_or(mode).ceiling();
         let topic = place.topic.clone().ok_or_else(|| {
             Error::trouble("QUELL_TOPIC_ARN is not set; it is the stack's output TopicArn")
         })?;
@@ -137,7 +155,6 @@ impl Invoke {
                 ("QUELL_LEDGER_TABLE", place.table.as_str()),
                 ("QUELL_TOPIC_ARN", &topic),
                 ("QUELL_CEILING", ceiling),
-                ("QUELL_MODES", &modes),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -167,15 +184,6 @@ impl Invoke {
     }
 }
 
-fn modes(mode: Mode) -> (&'static str, String) {
-    let (ceiling, mode) = match mode {
-        Mode::Observe => ("observe", "observe"),
-        Mode::Enforce => ("act", "enforce"),
-    };
-    let modes: Vec<_> = REGISTRY.iter().map(|meta| format!("{}={mode}", meta.id)).collect();
-    (ceiling, modes.join(","))
-}
-
 fn ask(account: &str, principal: &str, mode: Mode) -> Result<String, Error> {
     if !io::stdin().is_terminal() {
         return Err(Error::NotDone(
@@ -185,7 +193,7 @@ fn ask(account: &str, principal: &str, mode: Mode) -> Result<String, Error> {
     }
     let what = match mode {
         Mode::Observe => "look at resources and report",
-        Mode::Enforce => "CHANGE resources",
+        Mode::Enforce => "CHANGE resources, as far as the policy there goes,",
     };
     terminal::progress(&format!(
         "This will {what} in the real AWS account {account}, as {}.\nType the account's number to go on:",

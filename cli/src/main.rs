@@ -14,6 +14,7 @@ mod halt;
 mod invoke;
 mod operator;
 mod place;
+mod policy;
 mod records;
 mod terminal;
 mod undo;
@@ -21,7 +22,7 @@ mod undo;
 /// Puts dangerous changes in AWS accounts right, seconds after they are made.
 ///
 /// Where it works: `demo`, and `invoke` without AWS_ENDPOINT_URL, bring an AWS of their own that vanishes with them.
-/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; everything else goes to your AWS account, with
+/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; else everything but these goes to your AWS account, with
 /// the credentials of your environment.
 #[derive(Parser)]
 #[command(name = "quell", version, max_term_width = 100)]
@@ -62,6 +63,9 @@ enum Verb {
     /// Shows what was observed, fixed, failed and undone
     #[command(after_help = records::EXAMPLES)]
     Records(records::Records),
+    /// Checks, compares, publishes and shows the policy: how far each control goes
+    #[command(after_help = policy::EXAMPLES)]
+    Policy(policy::Policy),
     /// Shows every control there is
     #[command(after_help = controls::EXAMPLES)]
     Controls(controls::Controls),
@@ -100,6 +104,7 @@ async fn main() -> ExitCode {
         Verb::Halt(halt) => halt.run().await,
         Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
+        Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),
         Verb::Emulate(emulate) => emulate.run().await,
     };

@@ -2,7 +2,7 @@
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::ProvideCredentials as _;
-use quell_engine::{Clients, During as _, ledger::Ledger};
+use quell_engine::{Clients, During as _, aws::CALL_TIME, ledger::Ledger};
 use quell_local::Cloud;
 
 use crate::Error;
@@ -28,7 +28,7 @@ impl Place {
             .await
             .region()
             .map(Region::to_string);
-        let aws = Clients::load("", region.clone().unwrap_or_default()).await;
+        let aws = Clients::load("", region.clone().unwrap_or_default(), CALL_TIME).await;
         if region.is_none() {
             return Err(Error::trouble(
                 "no AWS region is set; set AWS_REGION, or a region in your profile",

@@ -47,7 +47,7 @@ impl Records {
         for meta in
             REGISTRY.iter().filter(|meta| self.control.as_deref().is_none_or(|id| id == meta.id))
         {
-            let newest = place.ledger.newest(meta.id, limit).await;
+            let newest = place.ledger.newest(meta.id, None, limit).await;
             records.extend(newest.map_err(|error| {
                 Error::trouble(format!(
                     "{error}\nQUELL_LEDGER_TABLE names the table; the stack's output LedgerTable has its name"

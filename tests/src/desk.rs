@@ -89,8 +89,7 @@ pub async fn publish(rig: &Rig, mode: Mode) {
         |name: &str| Person { name: name.to_owned(), slack: None, principals: vec![arn(name)] };
     let mut policy = Policy::by_name(mode, quell_controls::REGISTRY);
     policy.people = vec![person("alice"), person("bob")];
-    let published = rig.ledger.publish_policy(policy, "", &arn("alice"), None, 0).await;
-    published.expect("the policy is published");
+    rig.stack.apply_policy(&policy).await.expect("the policy is published");
 }
 
 /// An order as a request that holds the key's signature of this time.

@@ -1,6 +1,7 @@
 //! An embedded AWS with Quell's engine in this process: for laws about what a control does.
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,19 +29,25 @@ use quell_engine::{
     error::{EventFailure, Failure},
     evaluate::Engine,
     ledger::Ledger,
-    modes::{Mode, Modes},
     notify::Topic,
+    policies::PolicyCache,
+    policy::{Mode, Policy},
     report::Response,
     serve::{Controls as _, handle},
 };
 use quell_local::{Cloud, Emulator, Stack, cloud::ACCOUNT, scenario::Staged};
 use serde_json::Value;
 
+/// Every delivery is another invocation.
+static DELIVERIES: AtomicUsize = AtomicUsize::new(0);
+
 pub struct Rig {
     pub cloud: Cloud,
     pub stack: Stack,
     pub aws: Clients,
     pub ledger: Ledger,
+    /// The mode of the policy that was published last.
+    published: Cell<Option<Mode>>,
     _emulator: Emulator,
 }
 
@@ -51,31 +58,44 @@ impl Rig {
         let stack = Stack::deploy(&cloud).await.expect("the stack is deployed");
         let aws = Clients::new(cloud.sdk.clone(), ACCOUNT);
         let ledger = Ledger::new(&aws, stack.ledger.as_str());
-        Self { cloud, stack, aws, ledger, _emulator: emulator }
+        Self { cloud, stack, aws, ledger, published: Cell::new(None), _emulator: emulator }
     }
 
-    pub fn engine(&self, mode: Mode) -> Engine {
+    /// An engine under a policy that has every control in this mode, by its name.
+    pub async fn engine(&self, mode: Mode) -> Engine {
+        if self.published.replace(Some(mode)) != Some(mode) {
+            let policy = Policy::by_name(mode, REGISTRY);
+            self.stack.apply_policy(&policy).await.expect("the policy is published");
+        }
+        self.engine_under_policy()
+    }
+
+    /// An engine under whatever policy the ledger has.
+    pub fn engine_under_policy(&self) -> Engine {
         Engine {
             ledger: self.ledger.clone(),
             topic: Some(Topic::new(
                 &Clients::new(self.cloud.sdk.clone(), ACCOUNT),
                 self.stack.topic.as_str(),
             )),
-            modes: Modes::by_name(mode == Mode::Enforce, mode, REGISTRY),
+            policies: Arc::new(PolicyCache::default()),
+            acts: true,
             deadline: Instant::now() + Duration::from_secs(60),
+            margin: Duration::from_secs(30),
+            delivery: format!("delivery-{}", DELIVERIES.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
     /// Delivers an event, as Lambda would.
     pub async fn deliver(&self, mode: Mode, event: &Value) -> Result<Response, EventFailure> {
-        handle::<All>(&self.engine(mode), &self.aws, &event.to_string(), "delivery").await
+        handle::<All>(&self.engine(mode).await, &self.aws, &event.to_string()).await
     }
 
     /// Delivers an event while AWS denies every write on customers' resources.
     pub async fn deliver_denied(&self, event: &Value) -> Result<Response, EventFailure> {
         let sdk = self.cloud.sdk.to_builder().http_client(denying_writes()).build();
         let aws = Clients::new(sdk, ACCOUNT);
-        handle::<All>(&self.engine(Mode::Enforce), &aws, &event.to_string(), "delivery").await
+        handle::<All>(&self.engine(Mode::Enforce).await, &aws, &event.to_string()).await
     }
 
     /// Delivers an event to an engine that counts its HTTP requests, to whatever service.
@@ -90,9 +110,9 @@ impl Rig {
         let engine = Engine {
             ledger: Ledger::new(&aws, self.stack.ledger.as_str()),
             topic: Some(Topic::new(&aws, self.stack.topic.as_str())),
-            ..self.engine(Mode::Enforce)
+            ..self.engine(Mode::Enforce).await
         };
-        let ended = handle::<All>(&engine, &aws, event, "delivery").await;
+        let ended = handle::<All>(&engine, &aws, event).await;
         (requests.load(Ordering::Relaxed), ended)
     }
 
@@ -118,7 +138,7 @@ impl Rig {
             request_id: None,
         };
         let aws = self.aws.in_region(&record.intent.region);
-        match All::undo(&self.engine(Mode::Observe), &aws, record, &signal).await {
+        match All::undo(&self.engine(Mode::Enforce).await, &aws, record, &signal).await {
             Some(Ok(report)) => report,
             Some(Err(failure)) => failure.report().expect("it has a resource"),
             None => panic!("no control undoes it"),

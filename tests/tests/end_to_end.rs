@@ -6,13 +6,16 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
-    process::{Command, Output},
     time::Duration,
 };
 
 use quell_controls::REGISTRY;
+use quell_engine::{Mode, policy::Policy};
 use quell_local::{Function, scenario};
-use quell_tests::rig::{Rig, binary};
+use quell_tests::{
+    command::{quell, text},
+    rig::{Rig, binary},
+};
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
@@ -22,9 +25,8 @@ const FUNCTIONS: [&str; 5] =
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothing() {
     let rig = Rig::start().await;
-    let function = s3_exposure(&rig, "s3-public-acl=enforce")
-        .paced(0.0001)
-        .with_dead_letters(rig.stack.dead_letter_queue());
+    let function =
+        s3_exposure(&rig).await.paced(0.0001).with_dead_letters(rig.stack.dead_letter_queue());
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     let huge = json!({ "padding": "x".repeat(1_000_000) }).to_string();
     let malformed = [
@@ -50,23 +52,18 @@ async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothin
     let kept = rig.stack.dead_letters().await.unwrap();
     assert_eq!(kept.len(), malformed.len());
     assert!(kept.iter().all(|letter| !letter.attributes["ErrorMessage"].is_empty()));
-    assert!(rig.ledger.newest("s3-public-acl", 10).await.unwrap().is_empty());
+    assert!(rig.ledger.newest("s3-public-acl", None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "settings").await.unwrap();
-    for (modes, named) in [
-        ("s3-public-alc=enforce", "did you mean `s3-public-acl`?"),
-        ("s3-public-acl=fix", "the modes are off, observe and enforce"),
-    ] {
-        let function = s3_exposure(&rig, modes);
-        let attempt = function.invoke(staged.event.to_string()).await.unwrap();
-        assert_eq!(attempt.answer.error_kind(), Some("Settings"));
-        let message = attempt.answer.error_message().unwrap();
-        assert!(message.contains(named), "{message}");
-    }
+    let function = s3_exposure_under(&rig, "acts");
+    let attempt = function.invoke(staged.event.to_string()).await.unwrap();
+    assert_eq!(attempt.answer.error_kind(), Some("Settings"));
+    let message = attempt.answer.error_message().unwrap();
+    assert!(message.contains("ceiling `acts` is neither `observe` nor `act`"), "{message}");
     assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap(), "nothing was changed");
 }
 
@@ -74,7 +71,7 @@ async fn a_function_that_is_not_configured_keeps_the_event_and_says_why() {
 async fn every_step_is_one_line_of_json() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "log").await.unwrap();
-    let function = s3_exposure(&rig, "s3-public-acl=enforce");
+    let function = s3_exposure(&rig).await;
     let attempt = function.invoke(staged.event.to_string()).await.unwrap();
     let lines: Vec<Value> = attempt
         .log
@@ -140,7 +137,8 @@ async fn a_person_invokes_looks_and_undoes() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "cli").await.unwrap();
     let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
-    let environment = rig.stack.environment("act", "");
+    rig.stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await.unwrap();
+    let environment = rig.stack.environment("act");
     let folder = tempfile::tempdir().unwrap();
     let event = folder.path().join("event.json");
     fs::write(&event, staged.event.to_string()).unwrap();
@@ -211,32 +209,20 @@ fn the_table_of_controls_is_for_people_and_machines() {
     }
 }
 
-/// The function as the template deploys it, with the ceiling `act`.
-fn s3_exposure(rig: &Rig, modes: &str) -> Function {
-    let environment = rig.stack.environment("act", modes);
-    Function::new("s3-exposure", binary("s3-exposure"), environment, Duration::from_secs(60), 256)
+/// The function as the template deploys it with the ceiling `act`, under a policy that enforces one control.
+async fn s3_exposure(rig: &Rig) -> Function {
+    let controls = [("s3-public-acl".to_owned(), Mode::Enforce)].into();
+    let policy = Policy { controls, ..Policy::observe() };
+    rig.stack.apply_policy(&policy).await.unwrap();
+    s3_exposure_under(rig, "act")
 }
 
-/// The `quell` command with this environment and nothing else of ours.
-fn quell<N: AsRef<str>, V: AsRef<str>>(arguments: &[&str], environment: &[(N, V)]) -> Output {
-    let mut command = Command::new(binary("quell"));
-    command.args(arguments);
-    for (name, _) in std::env::vars() {
-        if name.starts_with("AWS_") || name.starts_with("QUELL_") {
-            command.env_remove(name);
-        }
-    }
-    for (name, value) in environment {
-        command.env(name.as_ref(), value.as_ref());
-    }
-    command.output().unwrap()
+fn s3_exposure_under(rig: &Rig, ceiling: &str) -> Function {
+    let environment = rig.stack.environment(ceiling);
+    Function::new("s3-exposure", binary("s3-exposure"), environment, Duration::from_secs(60), 256)
 }
 
 fn folder_of(name: &str) -> &'static str {
     let folder = binary(name).parent().map(Path::to_path_buf).unwrap();
     String::leak(folder.to_str().unwrap().to_owned())
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

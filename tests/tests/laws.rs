@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quell_controls::with_control;
-use quell_engine::{Control, Outcome, Progress, ledger::Record, modes::Mode};
+use quell_engine::{Control, Outcome, Progress, ledger::Record, policy::Mode};
 use quell_local::scenario::{self, Staged};
 use quell_tests::rig::{Rig, again, failed};
 use serde::Deserialize as _;
@@ -170,7 +170,7 @@ async fn put_back_by_hand<C: Control>(rig: &Rig, record: &Record) {
     let progress = Progress {
         record: &record.id,
         made: &record.result.made,
-        deadline: rig.engine(Mode::Enforce).deadline,
+        deadline: rig.engine(Mode::Enforce).await.deadline,
     };
     let change = &C::revert(&before, &after).changes[0];
     control.apply(&target, change, &progress).await.unwrap();
@@ -184,7 +184,7 @@ async fn repeat<C: Control>(rig: &Rig, record: &Record) {
     let progress = Progress {
         record: &record.id,
         made: &record.result.made,
-        deadline: rig.engine(Mode::Enforce).deadline,
+        deadline: rig.engine(Mode::Enforce).await.deadline,
     };
     for index in C::resume(&plan, &record.result.made) {
         control.apply(&target, &plan[index], &progress).await.unwrap();

@@ -4,17 +4,20 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
+    time::{Duration, Instant},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, ToSpan as _};
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, Effect, Meta, Mode, Outcome, Plan,
     Progress, Report, Safety, Severity, Signal, Trigger,
     control::TargetError,
     error::Failure,
-    ledger::{Begun, Intent, Ledger, Record, Status},
+    ledger::{Batch, Intent, Ledger, LockKey, Record, Status},
+    protocol::{Life, Write},
 };
 use quell_local::scenario;
 use quell_tests::rig::{Rig, again, own};
@@ -25,7 +28,7 @@ use serde_json::json;
 async fn a_plan_is_never_made_of_a_state_that_is_no_longer_there() {
     let rig = Rig::start().await;
     // The resource changes between the two reads, then stays.
-    let control = Scripted::seeing([Some(3), Some(2), Some(2), Some(0)]);
+    let control = Scripted::seeing([Some(3), Some(2), Some(2), Some(2), Some(0)]);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Fixed);
     assert_eq!(*control.applied.borrow(), [2, 1], "the plan of the second look");
@@ -45,7 +48,7 @@ async fn a_resource_that_vanishes_between_the_reads_is_gone() {
 #[tokio::test]
 async fn a_resource_that_never_rests_is_left_alone_and_tried_again_later() {
     let rig = Rig::start().await;
-    let control = Scripted::seeing([Some(1), Some(2), Some(3), Some(4), Some(5)]);
+    let control = Scripted::seeing([1, 2, 3, 4, 5, 6].map(Some));
     let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
     assert!(failure.to_string().contains("changed 3 times"), "{failure}");
     assert!(control.applied.borrow().is_empty());
@@ -106,7 +109,7 @@ async fn an_undo_that_failed_once_overwrites_nothing_that_came_since() {
     let control = Scripted::seeing([Some(1), Some(1), Some(0)]);
     evaluate(&rig, &control, "e1").await.unwrap();
     let record = newest(&rig).await.remove(0);
-    let engine = rig.engine(Mode::Observe);
+    let engine = rig.engine(Mode::Enforce).await;
 
     let control = Scripted::seeing([Some(0)]).denying(1);
     let failure = engine.undo(&rig.aws, &control, record.clone(), &signal("undo")).await;
@@ -134,9 +137,8 @@ async fn evidence_that_cannot_be_kept_does_not_keep_the_rest_from_being_done() {
 async fn a_crash_after_the_write_is_finished_by_the_next_delivery() {
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(1), Some(1)]);
-    control.dies.replace(true);
-    evaluate(&rig, &control, "e1").await.unwrap_err();
-    set_status(&rig, Status::Applying).await;
+    die(&rig, &control, "e1").await;
+    let_the_lease_end(&rig).await;
 
     // The write had come through: the first look of the next delivery sees it.
     let control = Scripted::seeing([Some(0)]);
@@ -151,16 +153,19 @@ async fn a_crash_after_the_write_is_finished_by_the_next_delivery() {
 async fn a_delivery_that_is_still_alive_is_not_overtaken() {
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(1), Some(1)]);
-    control.dies.replace(true);
-    evaluate(&rig, &control, "e1").await.unwrap_err();
-    let mut record = newest(&rig).await.remove(0);
-    record.status = Status::Applying;
-    record.result.lease = Some(Timestamp::now() + 1.minutes());
-    rig.ledger.update(&mut record, &[]).await.unwrap();
+    die(&rig, &control, "e1").await;
 
+    // Another delivery of the same event leaves it to the first.
     let control = Scripted::seeing([Some(1)]);
-    let failure = evaluate(&rig, &control, "e1").await.unwrap_err();
-    assert!(failure.to_string().contains("another delivery"), "{failure}");
+    let report = evaluate(&rig, &control, "e1").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Duplicate);
+    assert!(control.applied.borrow().is_empty());
+
+    // Another event leaves word.
+    let control = Scripted::seeing([Some(1)]);
+    let report = evaluate(&rig, &control, "e2").await.unwrap();
+    assert_eq!(report.outcome, Outcome::Superseded);
+    assert!(report.reason.unwrap().contains("looks at it again"));
     assert!(control.applied.borrow().is_empty());
 }
 
@@ -204,9 +209,8 @@ async fn a_crash_before_the_first_change_is_taken_up_by_the_next_delivery() {
     let rig = Rig::start().await;
     // The first delivery wrote the record and died.
     let control = Scripted::seeing([Some(1), Some(1)]);
-    control.dies.replace(true);
-    evaluate(&rig, &control, "e1").await.unwrap_err();
-    set_status(&rig, Status::Applying).await;
+    die(&rig, &control, "e1").await;
+    let_the_lease_end(&rig).await;
 
     let control = Scripted::seeing([Some(1), Some(1), Some(0)]);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
@@ -221,7 +225,7 @@ async fn a_resource_that_was_put_right_meanwhile_is_not_changed_by_a_stored_plan
     evaluate(&rig, &control, "e1").await.unwrap_err();
 
     // Someone changed it to another bad state: the stored plan no longer fits.
-    let control = Scripted::seeing([Some(4), Some(4), Some(4), Some(0)]);
+    let control = Scripted::seeing([Some(4), Some(4), Some(4), Some(4), Some(0)]);
     let report = evaluate(&rig, &control, "e1").await.unwrap();
     assert_eq!(report.outcome, Outcome::Fixed);
     assert_eq!(*control.applied.borrow(), [4, 3, 2, 1]);
@@ -237,14 +241,11 @@ async fn records_of_a_newer_version_are_left_alone() {
         .dynamodb
         .update_item()
         .table_name(&rig.stack.ledger)
-        .key("pk", aws_sdk_dynamodb::types::AttributeValue::S(format!("REC#{id}")))
-        .key("sk", aws_sdk_dynamodb::types::AttributeValue::S("RECORD".to_owned()))
+        .key("pk", AttributeValue::S(format!("REC#{id}")))
+        .key("sk", AttributeValue::S("RECORD".to_owned()))
         .update_expression("SET #schema = :newer")
         .expression_attribute_names("#schema", "schema")
-        .expression_attribute_values(
-            ":newer",
-            aws_sdk_dynamodb::types::AttributeValue::N("99".to_owned()),
-        )
+        .expression_attribute_values(":newer", AttributeValue::N("99".to_owned()))
         .send()
         .await
         .unwrap();
@@ -317,13 +318,11 @@ async fn an_untracking_group_is_spared_only_while_its_record_is_open_and_recent(
 
     // Anyone can give a group this name.
     assert_eq!(outcome("1").await, Outcome::Observed, "there is no such record");
-    begin(&rig.ledger, record, Status::Applying, Timestamp::now()).await;
+    put(&rig.ledger, record, Status::Applying, Timestamp::now()).await;
     assert_eq!(outcome("2").await, Outcome::Ignored, "its record is open and recent");
 
     let rig_record = rig.ledger.read(record).await.unwrap().unwrap();
-    let mut closed = rig_record;
-    closed.status = Status::Fixed;
-    rig.ledger.update(&mut closed, &[]).await.unwrap();
+    update(&rig.ledger, rig_record, Status::Fixed).await;
     assert_eq!(outcome("3").await, Outcome::Observed, "its record is closed");
 }
 
@@ -331,7 +330,7 @@ async fn an_untracking_group_is_spared_only_while_its_record_is_open_and_recent(
 async fn an_open_record_spares_nothing_for_long() {
     let rig = Rig::start().await;
     let control = Scripted::seeing([Some(1)]).spared_by("0123456789abcdef0123");
-    begin(&rig.ledger, "0123456789abcdef0123", Status::Applying, Timestamp::now() - 20.minutes())
+    put(&rig.ledger, "0123456789abcdef0123", Status::Applying, Timestamp::now() - 20.minutes())
         .await;
     evaluate(&rig, &control, "e1").await.unwrap_err();
     assert_eq!(*control.applied.borrow(), [1], "it was not spared");
@@ -356,7 +355,7 @@ struct Scripted {
     looks: RefCell<VecDeque<Option<u32>>>,
     applied: RefCell<Vec<u32>>,
     denied: Option<(u32, CallErrorKind)>,
-    dies: RefCell<bool>,
+    hangs: RefCell<bool>,
     spared: Option<&'static str>,
 }
 
@@ -371,7 +370,7 @@ impl Scripted {
             looks: RefCell::new(looks.into()),
             applied: RefCell::default(),
             denied: None,
-            dies: RefCell::default(),
+            hangs: RefCell::default(),
             spared: None,
         }
     }
@@ -431,6 +430,10 @@ impl Control for Scripted {
         Ok(if looks.len() > 1 { looks.pop_front().unwrap() } else { looks[0] })
     }
 
+    async fn tags(&self, _: &Thing) -> Result<BTreeMap<String, String>, CallError> {
+        Ok(BTreeMap::new())
+    }
+
     fn plan(state: &u32) -> Plan<u32> {
         (1..=*state).rev().collect()
     }
@@ -442,8 +445,10 @@ impl Control for Scripted {
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
         let failing = self.denied.filter(|(failing, _)| failing == change);
-        let dying = self.dies.borrow().then_some((*change, CallErrorKind::Denied));
-        if let Some((_, kind)) = failing.or(dying) {
+        if *self.hangs.borrow() {
+            std::future::pending::<()>().await;
+        }
+        if let Some((_, kind)) = failing {
             return Err(CallError::new("test:PutThing", kind, "by the test"));
         }
         self.applied.borrow_mut().push(*change);
@@ -481,9 +486,8 @@ impl Control for Scripted {
 }
 
 async fn evaluate(rig: &Rig, control: &Scripted, event: &str) -> Result<Report, Failure> {
-    let mut engine = rig.engine(Mode::Enforce);
-    // Known controls only are enforced by name; this one is safe, so `*` is enough.
-    engine.modes = quell_engine::modes::Modes::parse("act", "*=enforce", &[]).unwrap();
+    // Known controls are enforced by name; this one is safe, so that the others' mode is enough.
+    let engine = rig.engine(Mode::Enforce).await;
     engine.evaluate(&rig.aws, control, &signal(event), Thing).await
 }
 
@@ -502,27 +506,47 @@ fn signal(event: &str) -> Signal {
 
 /// Newest first.
 async fn newest(rig: &Rig) -> Vec<Record> {
-    rig.ledger.newest("scripted", 10).await.unwrap()
+    rig.ledger.newest("scripted", None, 10).await.unwrap()
 }
 
 async fn statuses(rig: &Rig) -> Vec<Status> {
     newest(rig).await.iter().map(|record| record.status).collect()
 }
 
-async fn set_status(rig: &Rig, status: Status) {
-    let mut record = newest(rig).await.remove(0);
-    record.status = status;
-    record.result.lease = None;
-    rig.ledger.update(&mut record, &[]).await.unwrap();
+/// An evaluation of the event that dies while it makes its first change.
+async fn die(rig: &Rig, control: &Scripted, event: &str) {
+    control.hangs.replace(true);
+    let evaluation = evaluate(rig, control, event);
+    tokio::time::timeout(Duration::from_secs(2), evaluation).await.unwrap_err();
+    assert_eq!(statuses(rig).await[0], Status::Applying);
 }
 
+/// Time passes until whoever holds the lock of the thing must be dead.
+async fn let_the_lease_end(rig: &Rig) {
+    rig.cloud
+        .dynamodb
+        .update_item()
+        .table_name(&rig.stack.ledger)
+        .key("pk", AttributeValue::S(format!("LCK#123456789012#eu-west-1#{ARN}")))
+        .key("sk", AttributeValue::S("LOCK".to_owned()))
+        .update_expression("SET #until = :past")
+        .expression_attribute_names("#until", "until")
+        .expression_attribute_values(":past", AttributeValue::N("1".to_owned()))
+        .send()
+        .await
+        .unwrap();
+}
+
+const ARN: &str = "arn:aws:test:eu-west-1:123456789012:thing";
+
 async fn rig_undo(rig: &Rig, record: &Record) -> Report {
-    let engine = rig.engine(Mode::Observe);
+    let engine = rig.engine(Mode::Enforce).await;
     let control = Scripted::seeing([Some(0)]);
     engine.undo(&rig.aws, &control, record.clone(), &signal("undo")).await.unwrap()
 }
 
-async fn begin(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
+/// Writes a record of quarantine, as an evaluation would have.
+async fn put(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
     let intent = Intent {
         control: "ec2-quarantine".to_owned(),
         account: "123456789012".to_owned(),
@@ -536,13 +560,48 @@ async fn begin(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
         withheld: None,
         created,
         event_id: "1".to_owned(),
+        deduplication: "1".to_owned(),
+        attempt: 0,
         event_time: None,
         actor: None,
         before: json!(null),
         plan: Vec::new(),
+        plan_hash: String::new(),
+        expires: None,
         changes: Vec::new(),
         notes: Vec::new(),
         undoes: None,
     };
-    assert!(matches!(ledger.begin(id, status, intent, None).await.unwrap(), Begun::New(_)));
+    let life = Life {
+        status,
+        version: 1,
+        writer: "the test".to_owned(),
+        done: Vec::new(),
+        told: None,
+        open: true,
+    };
+    let record = Record::new(id, intent, &life);
+    write(ledger, record, Write::Put { id: id.to_owned(), life }).await;
+}
+
+/// Writes where a record stands.
+async fn update(ledger: &Ledger, mut record: Record, status: Status) {
+    let life = Life { status, version: record.version + 1, ..record.life() };
+    record.live(&life);
+    let id = record.id.clone();
+    write(ledger, record, Write::Update { id, life }).await;
+}
+
+async fn write(ledger: &Ledger, record: Record, write: Write) {
+    let id = record.id.clone();
+    let batch = Batch {
+        writes: &[write],
+        lock: LockKey { account: "", region: "", arn: "" },
+        records: &HashMap::from([(id.clone(), record)]),
+        fixes: &[],
+        own: &[],
+        record: &id,
+        deadline: Instant::now(),
+    };
+    assert_eq!(ledger.commit(&batch).await.unwrap(), Ok(()));
 }

@@ -242,7 +242,7 @@ async fn open() -> (Rig, Desk) {
     let s3 = Function::new(
         "s3-exposure",
         binary("s3-exposure"),
-        rig.stack.environment("act", ""),
+        rig.stack.environment("act"),
         Duration::from_secs(60),
         256,
     );

@@ -1,9 +1,9 @@
 //! Credential theft through IMDSv1.
 
-use quell_controls::{REGISTRY, ec2::imdsv2::Imdsv2};
+use quell_controls::ec2::imdsv2::Imdsv2;
 use quell_engine::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve::<(Imdsv2,)>(REGISTRY).await
+    serve::<(Imdsv2,)>().await
 }

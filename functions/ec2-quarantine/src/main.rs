@@ -1,9 +1,9 @@
 //! Compromised instances.
 
-use quell_controls::{REGISTRY, ec2::quarantine::Quarantine};
+use quell_controls::ec2::quarantine::Quarantine;
 use quell_engine::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve::<(Quarantine,)>(REGISTRY).await
+    serve::<(Quarantine,)>().await
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
-use quell_engine::{CallError, CallErrorKind, Clients, During as _, Meta, ledger::Record};
+use quell_engine::{
+    CallError, CallErrorKind, Clients, During as _, Meta, ledger::Record, report::Identified,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,13 +20,14 @@ pub(crate) struct Domain {
     request_id: String,
 }
 
-/// A resource as its own function knows it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub(crate) struct Identified {
-    pub(crate) arn: String,
-    pub(crate) unique_id: String,
-    /// As people know it.
-    pub(crate) resource: String,
+/// Why it is not known what a resource is.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum IdentifyError {
+    /// There is no such resource, or nothing that the control looks at.
+    #[error("{0}")]
+    Unknown(String),
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -75,14 +78,14 @@ impl Domain {
         Ok(())
     }
 
-    /// Asks the function of the control for the resource's ARN and unique id. `None`: there is no such resource.
+    /// Asks the function of the control for the resource's ARN and unique id.
     pub(crate) async fn identify(
         &self,
         control: &str,
         resource: &str,
         account: &str,
         region: &str,
-    ) -> Result<Option<Identified>, CallError> {
+    ) -> Result<Identified, IdentifyError> {
         let event = json!({
             "source": "quell.operator",
             "id": self.request_id,
@@ -104,20 +107,27 @@ impl Domain {
             .during(INVOKE)?;
         let payload = reply.payload().map(Blob::as_ref).unwrap_or_default();
         let unusable = |reason: String| CallError::new(INVOKE, CallErrorKind::Refused, reason);
-        let payload: Value = serde_json::from_slice(payload).map_err(|error| {
+        let unreadable = |error: serde_json::Error| {
             unusable(format!("{function} answered what cannot be read: {error}"))
-        })?;
+        };
+        let payload: Value = serde_json::from_slice(payload).map_err(unreadable)?;
         if reply.function_error().is_some() {
-            let message =
-                payload.get("errorMessage").and_then(Value::as_str).unwrap_or("no reason given");
-            return Err(unusable(message.to_owned()));
+            let text = |name: &str| payload.get(name).and_then(Value::as_str).unwrap_or_default();
+            let message = text("errorMessage").to_owned();
+            // What the person named, not the function, is wrong.
+            return Err(match text("errorType") {
+                "Resource" | "Target" => IdentifyError::Unknown(message),
+                _ => unusable(message).into(),
+            });
         }
-        match payload.get("identified") {
-            None => Err(unusable(format!("{function} does not identify resources; upgrade it"))),
-            Some(Value::Null) => Ok(None),
-            Some(identified) => Identified::deserialize(identified).map(Some).map_err(|error| {
-                unusable(format!("{function} answered what cannot be read: {error}"))
-            }),
+        let refused = payload.pointer("/refused/0").and_then(Value::as_str);
+        match (payload.get("identified"), refused) {
+            (Some(identified), _) => Ok(Identified::deserialize(identified).map_err(unreadable)?),
+            (None, Some(refused)) => Err(IdentifyError::Unknown(refused.to_owned())),
+            (None, None) => Err(unusable(format!(
+                "{function} does not know {control}; deploy all of Quell in one version"
+            ))
+            .into()),
         }
     }
 

@@ -11,6 +11,15 @@ pub(crate) fn of(region: &str) -> &'static str {
     }
 }
 
+/// Where the partition's global data lives.
+pub(crate) fn first_region(region: &str) -> &'static str {
+    match of(region) {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        _ => "us-east-1",
+    }
+}
+
 /// The console of EC2 in this region, up to the `#` after which the page is named.
 pub(crate) fn ec2_console(region: &str) -> String {
     let host = match of(region) {

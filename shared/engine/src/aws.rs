@@ -32,12 +32,16 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// From the environment, as Lambda (or a person's shell) sets it.
-    pub async fn load(account: impl Into<String>, region: impl Into<String>) -> Self {
+    /// From the environment, as Lambda (or a person's shell) sets it. No call takes longer than `call_time`.
+    pub async fn load(
+        account: impl Into<String>,
+        region: impl Into<String>,
+        call_time: Duration,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
+            .connect_timeout(Duration::from_secs(2).min(call_time))
+            .operation_attempt_timeout(ATTEMPT_TIME.min(call_time))
+            .operation_timeout(call_time)
             .build();
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client())
@@ -82,12 +86,23 @@ impl Clients {
 
     /// Whether the endpoint is an emulator on this machine, where host names cannot carry a bucket or an account.
     pub fn is_emulated(&self) -> bool {
-        self.sdk.endpoint_url().is_some_and(|url| {
-            let host = url.split("://").last().unwrap_or(url);
-            let host = host.split(['/', '?']).next().unwrap_or(host);
-            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        self.host().is_some_and(|host| {
             host == "localhost" || host == "host.docker.internal" || host.parse::<IpAddr>().is_ok()
         })
+    }
+
+    /// Whether the endpoint is on this very machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host().is_some_and(|host| {
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        })
+    }
+
+    fn host(&self) -> Option<&str> {
+        let url = self.sdk.endpoint_url()?;
+        let host = url.split("://").last().unwrap_or(url);
+        let host = host.split(['/', '?']).next().unwrap_or(host);
+        Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
     }
 }
 
@@ -99,10 +114,10 @@ pub fn http_client() -> SharedHttpClient {
 }
 
 /// Time for one attempt of a call.
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIME: Duration = Duration::from_secs(5);
 
 /// Time for a call with its retries.
-pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+pub const CALL_TIME: Duration = Duration::from_secs(15);
 
 /// A note of every call that was answered: what Quell did, and by which request ids its own events are recognised.
 #[derive(Clone, Debug, Default)]

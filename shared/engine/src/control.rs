@@ -1,6 +1,7 @@
 //! What a remediation must be able to do.
 
 use std::{
+    collections::BTreeMap,
     fmt::{Debug, Display},
     time::Instant,
 };
@@ -59,6 +60,15 @@ pub trait Control: Sized + 'static {
 
     /// The ARN of the resource, where it has one.
     fn arn(target: &Self::Target, account: &str, region: &str) -> String;
+
+    /// The resource's tags. Read only where the policy asks for them.
+    async fn tags(&self, target: &Self::Target) -> Result<BTreeMap<String, String>, CallError>;
+
+    /// What a resource of the same name that is made anew does not have. Read only where there is an exemption.
+    async fn unique_id(&self, target: &Self::Target) -> Result<String, CallError> {
+        // Most ids are never given twice.
+        Ok(target.to_string())
+    }
 
     /// What is worth saying about the state beside the plan: facts that a person wants before deciding.
     fn notes(_state: &Self::State) -> Vec<String> {

@@ -168,6 +168,12 @@ pub enum EventFailure {
     /// Some evaluations did not end well.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Failed(Vec<Failure>),
+    /// The record that is to be gone on with cannot be.
+    #[error("record {id}: {reason}")]
+    Record { id: String, reason: String },
+    /// The resource that is to be named cannot be.
+    #[error("`{}`: {reason}", text::one_line(resource))]
+    Resource { resource: String, reason: String },
     /// The function is not configured as it must be. Nothing was looked at.
     #[error("{0}")]
     Settings(String),
@@ -183,6 +189,8 @@ impl From<EventFailure> for Diagnostic {
                 "Target"
             }
             EventFailure::Failed(_) => "Remediation",
+            EventFailure::Record { .. } => "Record",
+            EventFailure::Resource { .. } => "Resource",
             EventFailure::Settings(_) => "Settings",
         };
         Self { error_type: kind.to_owned(), error_message: text::one_line(&failure.to_string()) }

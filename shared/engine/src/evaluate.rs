@@ -1,20 +1,33 @@
-//! From a signal to an outcome: assess → plan → record ‖ assess again → apply → verify → tell.
+//! Carries out what the record protocol asks for: the only place where control, ledger and topic meet.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
     CallError, CallErrorKind, Clients, Control, Outcome, Plan, Progress, Report, Signal, Trigger,
-    aws::{Call, OPERATION_TIMEOUT},
+    aws::Call,
+    brakes::{self, Counted, Flapping},
     error::Failure,
-    ledger::{Begun, Intent, Ledger, Record, Status, record_id},
+    ledger::{
+        Batch, Fix, Intent, LARGEST, Ledger, LedgerError, LockKey, Order, Record, Status,
+        Subject as Exempted, Verb, View, Wanted, plan_hash, record_id,
+    },
     log,
-    modes::{Mode, Modes},
     notify::Topic,
+    policies::PolicyCache,
+    policy::{Decision, Mode, Policy, Subject},
+    protocol::{
+        self, Answer, Busy, Command, End, Hitch, Holder, Known, Life, Looked, Millis, Next,
+        Purpose, Refusal, Sight, Verdict, Write,
+    },
 };
 
 /// Everything an evaluation needs beside the control.
@@ -22,25 +35,28 @@ use crate::{
 pub struct Engine {
     pub ledger: Ledger,
     pub topic: Option<Topic>,
-    pub modes: Modes,
+    pub policies: Arc<PolicyCache>,
+    /// The ceiling: whether this function may change resources.
+    pub acts: bool,
     /// When this process is ended from outside.
     pub deadline: Instant,
+    /// By how much a lock outlasts that. No call to AWS takes longer, so that none can outlast the lock.
+    pub margin: Duration,
+    /// Lambda's request id: the same in every attempt of one invocation.
+    pub delivery: String,
 }
-
-/// How often a resource that keeps changing under us is evaluated before giving up.
-const EVALUATIONS: usize = 3;
 
 /// How often a fix is looked at before it counts as not in force.
 const VERIFICATIONS: u32 = 4;
 
-/// Seconds by which a lease outlasts the deadline of its owner.
-const LEASE_MARGIN: i64 = 30;
-
 /// How long a record spares a resource that it needs in a bad state for a moment.
-const SPARED_FOR: i64 = 15 * 60;
+const SPARED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+
+/// How many fixes of a resource are remembered.
+const FIXES: usize = 12;
 
 impl Engine {
-    /// Looks at one resource because of a signal, and does what the control's mode allows.
+    /// Looks at one resource because of a signal, and does what the policy allows.
     ///
     /// # Errors
     /// [`Failure`] if the event should be delivered again: something that may pass, or that a person must mend first.
@@ -51,17 +67,31 @@ impl Engine {
         signal: &Signal,
         target: C::Target,
     ) -> Result<Report, Failure> {
-        let mut evaluation = Evaluation::<C>::new(self, aws, control, signal, target);
-        let ended = evaluation.run().await;
-        let report = evaluation.report(ended);
-        evaluation.log_end(&report);
-        match report.outcome {
-            Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
-            _ => Ok(report),
-        }
+        Run::new(self, aws, control, signal, target, Ids::of_signal::<C>(signal), Purpose::Event)
+            .to_the_end()
+            .await
     }
 
-    /// Takes back what a record did, if nobody changed the resource since.
+    /// Goes on with a record: as far as people ordered, or as an evaluation that died left it.
+    ///
+    /// # Errors
+    /// [`Failure`] as for [`evaluate`](Self::evaluate).
+    pub async fn take_up<C: Control>(
+        &self,
+        aws: &Clients,
+        control: &C,
+        record: Record,
+    ) -> Result<Report, Failure> {
+        let signal = signal_of(&record);
+        let target = match decode::<C::Target>(&record.intent.target) {
+            Ok(target) => target,
+            Err(reason) => return Err(unreadable_target(record, &reason)),
+        };
+        let ids = Ids::of_record::<C>(&record, &signal, &target);
+        Run::new(self, aws, control, &signal, target, ids, Purpose::Record).to_the_end().await
+    }
+
+    /// Takes back what a record did, if nobody changed the resource since. `signal` tells who wants it.
     ///
     /// # Errors
     /// [`Failure`] if the resource is not as it was before; its report says how far it came.
@@ -74,251 +104,327 @@ impl Engine {
     ) -> Result<Report, Failure> {
         let target = match decode::<C::Target>(&record.intent.target) {
             Ok(target) => target,
-            Err(reason) => {
-                let report = Report {
-                    control: record.intent.control,
-                    resource: record.intent.resource,
-                    account: record.intent.account,
-                    region: record.intent.region,
-                    outcome: Outcome::Failed,
-                    record: Some(record.id),
-                    changes: Vec::new(),
-                    calls: Vec::new(),
-                    notes: Vec::new(),
-                    reason: Some(format!("its target cannot be read: {reason}")),
-                    fixed_after_ms: None,
-                    ended_after_ms: 0,
-                };
-                return Err(Failure::Evaluation(Box::new(report)));
-            }
+            Err(reason) => return Err(unreadable_target(record, &reason)),
         };
-        let mut evaluation = Evaluation::<C>::new(self, aws, control, signal, target);
-        let ended = evaluation.undo(record).await;
-        let report = evaluation.report(ended);
-        evaluation.log_end(&report);
-        match report.outcome {
-            Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
-            _ => Ok(report),
+        let ids = Ids::Undo(record.id);
+        Run::new(self, aws, control, signal, target, ids, Purpose::Undo).to_the_end().await
+    }
+}
+
+/// How the records of one happening are called, by attempt.
+enum Ids {
+    Fix { parts: Vec<String>, first: usize, known: Option<String> },
+    Undo(String),
+}
+
+impl Ids {
+    fn of_signal<C: Control>(signal: &Signal) -> Self {
+        Self::Fix { parts: parts::<C>(signal, None), first: 0, known: None }
+    }
+
+    fn of_record<C: Control>(record: &Record, signal: &Signal, target: &C::Target) -> Self {
+        Self::Fix {
+            parts: parts::<C>(signal, Some(target)),
+            first: record.intent.attempt,
+            known: Some(record.id.clone()),
+        }
+    }
+
+    /// The target is known only when there is one.
+    fn with_target(self, target: &impl std::fmt::Display) -> Self {
+        match self {
+            Self::Fix { mut parts, first, known } => {
+                parts[3] = target.to_string();
+                Self::Fix { parts, first, known }
+            }
+            undo @ Self::Undo(_) => undo,
+        }
+    }
+
+    fn id(&self, attempt: usize) -> String {
+        match self {
+            Self::Fix { first, known: Some(known), .. } if attempt == *first => known.clone(),
+            Self::Fix { parts, .. } => {
+                let attempt = attempt.to_string();
+                let parts: Vec<&str> =
+                    parts.iter().map(String::as_str).chain([attempt.as_str()]).collect();
+                record_id(&parts)
+            }
+            Self::Undo(original) => record_id(&["undo", original, &attempt.to_string()]),
+        }
+    }
+
+    fn first(&self) -> usize {
+        match self {
+            Self::Fix { first, .. } => *first,
+            Self::Undo(_) => 0,
         }
     }
 }
 
-/// How an evaluation ended, where it did not fail.
-struct Ended {
-    outcome: Outcome,
-    reason: Option<String>,
+fn parts<C: Control>(signal: &Signal, target: Option<&C::Target>) -> Vec<String> {
+    vec![
+        C::META.id.to_owned(),
+        signal.account.clone(),
+        signal.region.clone(),
+        target.map(ToString::to_string).unwrap_or_default(),
+        signal.deduplication.clone(),
+    ]
 }
 
-impl Ended {
-    fn because(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: Some(reason.into()) }
-    }
-
-    fn plainly(outcome: Outcome) -> Self {
-        Self { outcome, reason: None }
-    }
-}
-
-struct Evaluation<'a, C: Control> {
+/// One evaluation as it is carried out.
+struct Run<'a, C: Control> {
     engine: &'a Engine,
     aws: &'a Clients,
     control: &'a C,
     signal: &'a Signal,
     target: C::Target,
+    arn: String,
+    ids: Ids,
+    purpose: Purpose,
+    holder: Holder,
+    last_start: Millis,
     started: Instant,
     fixed_after: Option<Duration>,
+    /// Every state seen or stored; the protocol knows them by their place.
+    states: Vec<C::State>,
+    /// What the last look saw.
+    seen: Option<usize>,
+    /// What the plan is made of.
+    planned: Option<usize>,
+    view: Option<View>,
+    policy: Arc<Policy>,
+    policy_note: Option<String>,
+    decision: Option<Decision>,
+    records: HashMap<String, Record>,
+    current: Option<String>,
     notes: Vec<String>,
-    record: Option<Record>,
-    /// Calls already taken from the log.
+    /// Why it is parked or refused.
+    reason: Option<String>,
+    trouble: Option<CallError>,
+    /// Calls that no record has yet.
     calls: Vec<Call>,
+    /// All calls, for the report.
+    all_calls: Vec<Call>,
+    waited: u32,
 }
 
-impl<'a, C: Control> Evaluation<'a, C> {
+impl<'a, C: Control> Run<'a, C> {
     fn new(
         engine: &'a Engine,
         aws: &'a Clients,
         control: &'a C,
         signal: &'a Signal,
         target: C::Target,
+        ids: Ids,
+        purpose: Purpose,
     ) -> Self {
+        let now = Timestamp::now().as_millisecond();
+        let left = engine.deadline.saturating_duration_since(Instant::now());
+        let deadline = now.saturating_add(millis(left));
+        let control_id = match purpose {
+            // Word is left only for those who evaluate again.
+            Purpose::Undo => "undo",
+            Purpose::Event | Purpose::Record => C::META.id,
+        };
+        let nonce = format!("{:016x}", fastrand::u64(..));
+        let holder = Holder {
+            evaluation: record_id(&[&engine.delivery, &now.to_string(), &nonce]),
+            delivery: engine.delivery.clone(),
+            control: control_id.to_owned(),
+            record: String::new(),
+            until: deadline.saturating_add(millis(engine.margin)),
+        };
+        let ids = ids.with_target(&target);
         Self {
             engine,
             aws,
             control,
             signal,
+            arn: C::arn(&target, &signal.account, &signal.region),
             target,
+            ids,
+            purpose,
+            holder,
+            last_start: deadline.saturating_sub(millis(engine.call_time())),
             started: Instant::now(),
             fixed_after: None,
+            states: Vec::new(),
+            seen: None,
+            planned: None,
+            view: None,
+            policy: Arc::new(Policy::observe()),
+            policy_note: None,
+            decision: None,
+            records: HashMap::new(),
+            current: None,
             notes: Vec::new(),
-            record: None,
+            reason: None,
+            trouble: None,
             calls: Vec::new(),
+            all_calls: Vec::new(),
+            waited: 0,
         }
     }
 
-    fn report(&mut self, ended: Result<Ended, CallError>) -> Report {
-        self.calls.extend(self.aws.calls().take());
-        let ended =
-            ended.unwrap_or_else(|error| Ended::because(Outcome::Failed, error.to_string()));
-        let id = C::META.id.to_owned();
-        Report {
-            control: id,
-            resource: self.target.to_string(),
-            account: self.signal.account.clone(),
-            region: self.signal.region.clone(),
-            outcome: ended.outcome,
-            record: self.record.as_ref().map(|record| record.id.clone()),
-            changes: self.record.iter().flat_map(|record| record.intent.changes.clone()).collect(),
-            calls: std::mem::take(&mut self.calls),
-            notes: std::mem::take(&mut self.notes),
-            reason: ended.reason,
-            fixed_after_ms: self.fixed_after.map(milliseconds),
-            ended_after_ms: milliseconds(self.started.elapsed()),
-        }
-    }
-
-    /// A line of the log about this evaluation.
-    fn step(&self, step: &'static str, detail: &str) {
-        let resource = self.target.to_string();
-        self.about(&resource).step(step, detail);
-    }
-
-    fn log_end(&self, report: &Report) {
-        let detail = report.reason.as_deref().unwrap_or_default();
-        self.about(&report.resource).end(report.outcome, detail);
-    }
-
-    fn about<'r>(&'r self, resource: &'r str) -> log::About<'r> {
-        log::About {
-            control: C::META.id,
-            resource,
-            account: &self.signal.account,
-            region: &self.signal.region,
-            event_id: &self.signal.event_id,
-        }
-    }
-
-    async fn run(&mut self) -> Result<Ended, CallError> {
-        let decision = self.engine.modes.decide(&C::META);
-        if decision.mode == Mode::Off {
-            return Ok(Ended::because(Outcome::Ignored, "the control is off"));
-        }
-        let (seen, known) = tokio::join!(self.first_assessment(), self.known(decision.mode));
-        let (is_own, mut attempt, earlier) = known?;
-        if is_own {
-            return Ok(Ended::because(Outcome::Ignored, "Quell made this call itself"));
-        }
-        let mut seen = seen?;
-        self.step("assessed", "");
-        if let Some(record) = earlier {
-            match self.take_up(record, seen).await? {
-                Resumed::Ended(ended) => return Ok(ended),
-                Resumed::Superseded(now) => seen = now,
-            }
-            attempt += 1;
-        }
-
-        for _ in 0..EVALUATIONS {
-            let Some(state) = seen else { return Ok(Ended::plainly(Outcome::Gone)) };
-            self.notes = C::notes(&state);
-            let plan = C::plan(&state);
-            if plan.is_empty() {
-                return Ok(Ended::plainly(Outcome::Compliant));
-            }
-            if self.is_spared(&state).await? {
-                return Ok(Ended::because(
-                    Outcome::Ignored,
-                    "an open record of Quell needs this resource as it is for a moment",
-                ));
-            }
-            if self.time_left() < OPERATION_TIMEOUT * 2 {
-                return Err(too_little_time::<C>());
-            }
-            let intent = self.intent(&state, &plan, decision.mode, decision.withheld)?;
-            let id = self.record_id(decision.mode, attempt);
-            attempt += 1;
-            if decision.mode != Mode::Enforce {
-                let begun =
-                    self.engine.ledger.begin(&id, Status::Observed, intent, self.lease()).await?;
-                return self.observed(begun).await;
-            }
-            // The second read stands between a stale plan and a write: S3 and IAM have no write precondition.
-            let (begun, again) = tokio::join!(
-                self.engine.ledger.begin(&id, Status::Applying, intent, self.lease()),
-                self.control.assess(&self.target)
-            );
-            let record = match begun? {
-                Begun::New(record) => record,
-                // Another delivery of the same happening was faster by a moment.
-                Begun::Existing(record) => return Err(alive(&record)),
+    async fn to_the_end(mut self) -> Result<Report, Failure> {
+        let first = self.ids.first();
+        let (mut evaluation, mut next) =
+            protocol::Evaluation::new(self.purpose, self.holder.clone(), self.last_start, first);
+        let end = loop {
+            let commands = match next {
+                Next::End(end) => break end,
+                Next::Do(commands) => commands,
             };
-            self.step("recorded", &record.id);
-            self.record = Some(record);
-            seen = match again {
-                Ok(Some(again)) if C::same(&again, &state) => return self.apply(plan, None).await,
-                Ok(again) => again,
-                Err(error) => return self.close(Status::Failed, Some(error)).await,
-            };
-            self.supersede().await?;
+            let answers = self.carry_out(evaluation.attempt(), &commands).await;
+            let now = Timestamp::now().as_millisecond();
+            let ids = &self.ids;
+            (evaluation, next) = evaluation.step(now, &|attempt| ids.id(attempt), &answers);
+            self.current = evaluation.record().map(str::to_owned);
+        };
+        let report = self.report(&end);
+        self.about(&report.resource)
+            .end(report.outcome, report.reason.as_deref().unwrap_or_default());
+        match report.outcome {
+            Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
+            _ => Ok(report),
         }
-        Err(CallError::new(
-            first(C::META.reads),
-            CallErrorKind::NotReady,
-            format!("the resource changed {EVALUATIONS} times while it was looked at"),
-        ))
     }
 
-    /// What the ledger knows of this happening: whether Quell's own call was it, the number of the newest record of
-    /// it, and that record. Superseded records only count.
-    async fn known(&self, mode: Mode) -> Result<(bool, usize, Option<Record>), CallError> {
-        let request_id = match self.signal.trigger {
-            Trigger::ApiCall { .. } => self.signal.request_id.as_deref(),
+    /// Those of one step run at the same time.
+    async fn carry_out(&mut self, attempt: usize, commands: &[Command]) -> Vec<Answer> {
+        match commands {
+            [Command::Look(attempt), Command::Assess] => {
+                let (view, seen) = tokio::join!(self.look(*attempt), self.first_assessment());
+                let looked = self.looked(view);
+                let seen = self.sighted(seen, true).await;
+                vec![looked, seen]
+            }
+            [Command::Commit(writes), Command::Assess] => {
+                let prepared = self.prepare(attempt, writes);
+                let (ended, seen) =
+                    tokio::join!(self.commit(writes, &prepared), self.control.assess(&self.target));
+                let ended = self.committed(writes, prepared, ended);
+                vec![ended, self.sighted(seen, false).await]
+            }
+            [Command::Commit(writes), Command::Verify] => {
+                let prepared = self.prepare(attempt, writes);
+                let (ended, seen) = tokio::join!(self.commit(writes, &prepared), self.verified());
+                let ended = self.committed(writes, prepared, ended);
+                vec![ended, self.sighted(seen, false).await]
+            }
+            [Command::Commit(writes)] => {
+                let prepared = self.prepare(attempt, writes);
+                let ended = self.commit(writes, &prepared).await;
+                vec![self.committed(writes, prepared, ended)]
+            }
+            [Command::Assess] => {
+                let seen = self.control.assess(&self.target).await;
+                vec![self.sighted(seen, false).await]
+            }
+            [Command::Judge] => vec![self.judged(attempt).await],
+            [Command::Change(index)] => vec![self.change(*index).await],
+            [Command::Tell] => vec![self.tell().await],
+            [Command::Wait] => vec![self.wait().await],
+            _ => vec![Answer::Failed],
+        }
+    }
+
+    // Looking
+
+    async fn look(&self, attempt: usize) -> Result<View, LedgerError> {
+        if self.time_left() < self.engine.call_time() {
+            return Err(too_little_time::<C>().into());
+        }
+        let id = self.ids.id(attempt);
+        let request_id = match (self.purpose, &self.signal.trigger) {
+            (Purpose::Event, Trigger::ApiCall { .. }) => self.signal.request_id.as_deref(),
             _ => None,
         };
-        let mut attempt = 0;
-        loop {
-            let id = self.record_id(mode, attempt);
-            let account = &self.signal.account;
-            let known = self.engine.ledger.look(account, request_id, &id).await?;
-            match known.record {
-                Some(record) if record.status == Status::Superseded && !known.is_own => {
-                    attempt += 1;
-                }
-                record => return Ok((known.is_own, attempt, record)),
-            }
-        }
+        let original = match &self.ids {
+            Ids::Undo(original) => Some(original.as_str()),
+            Ids::Fix { .. } => None,
+        };
+        let control = C::META.id;
+        let wanted = Wanted { record: &id, original, control, lock: self.lock(), request_id };
+        self.engine.ledger.look(&wanted).await
     }
 
-    /// Deals with a record of an earlier delivery of the same happening.
-    async fn take_up(
-        &mut self,
-        record: Record,
-        seen: Option<C::State>,
-    ) -> Result<Resumed<C>, CallError> {
-        if record.result.lease.is_some_and(|lease| Timestamp::now() < lease) {
-            return Err(alive(&record));
+    fn looked(&mut self, view: Result<View, LedgerError>) -> Answer {
+        let view = match view {
+            Ok(view) => view,
+            Err(error) => return self.failed(error.into()),
+        };
+        (self.policy, self.policy_note) = self.engine.policies.current(view.policy.as_ref());
+        let mut known = |record: &Option<Record>| -> Result<Option<Known>, CallError> {
+            record.as_ref().map(|record| self.known(record)).transpose()
+        };
+        let (record, original) = match (known(&view.record), known(&view.original)) {
+            (Ok(record), Ok(original)) => (record, original),
+            (Err(error), _) | (_, Err(error)) => return self.failed(error),
+        };
+        for record in [&view.record, &view.original].into_iter().flatten() {
+            self.records.insert(record.id.clone(), record.clone());
         }
-        match record.status {
-            Status::Applying | Status::Failed | Status::Partial => {
-                self.record = Some(record);
-                self.claim().await?;
-                self.resume(seen).await
-            }
-            _ => self.seen_before(record).await.map(Resumed::Ended),
-        }
+        let looked = Looked {
+            own: view.own,
+            lock: view.lock.lock.clone(),
+            record,
+            original,
+            order: self.order(&view),
+            halted: view.halt.is_some(),
+        };
+        self.view = Some(view);
+        Answer::Looked(looked)
     }
 
-    /// Makes the record this delivery's alone: of two that try, the ledger refuses one.
-    async fn claim(&mut self) -> Result<(), CallError> {
-        let lease = self.lease();
-        let Some(record) = &mut self.record else { return Ok(()) };
-        record.result.lease = lease;
-        Ok(self.engine.ledger.update(record, &[]).await?)
+    fn known(&mut self, record: &Record) -> Result<Known, CallError> {
+        let before = match record.status {
+            // Too large to be kept: there is nothing to compare with, or to go on with.
+            Status::Refused => None,
+            _ => Some(decode::<C::State>(&record.intent.before).map_err(unreadable::<C>)?),
+        };
+        let after = record.result.after.as_ref().map(decode::<C::State>);
+        let after = after.transpose().map_err(unreadable::<C>)?;
+        let changes = changes::<C>(record)?;
+        let order = if record.intent.undoes.is_some() {
+            (0..changes.len()).collect()
+        } else {
+            C::resume(&changes, &record.result.made)
+        };
+        Ok(Known {
+            id: record.id.clone(),
+            life: record.life(),
+            before: before.map_or(usize::MAX, |before| self.place_of(before)),
+            after: after.map(|after| self.place_of(after)),
+            changes: changes.len(),
+            order,
+        })
     }
 
-    /// Longer than this process can live, with a margin for clocks and for calls that are still under way.
-    fn lease(&self) -> Option<Timestamp> {
-        let left = i64::try_from(self.time_left().as_secs()).unwrap_or(i64::MAX);
-        Some(Timestamp::now() + (left.min(900) + LEASE_MARGIN).seconds())
+    /// What a person ordered, if it counts for the record as it is.
+    fn order(&self, view: &View) -> Option<protocol::Order> {
+        let now = Timestamp::now();
+        let (record, verbs) = match (&view.original, &view.record) {
+            (Some(original), _) => (original, &[(Verb::Undo, protocol::Order::Undo)][..]),
+            (None, Some(record)) => (
+                record,
+                &[
+                    (Verb::Approve, protocol::Order::Approve),
+                    (Verb::Resume, protocol::Order::Resume),
+                ][..],
+            ),
+            (None, None) => return None,
+        };
+        let hash = Some(record.intent.plan_hash.as_str());
+        verbs.iter().find_map(|(verb, order)| {
+            let plan = if *verb == Verb::Approve { hash } else { None };
+            let stands = |given: &Order| {
+                let plan = plan.or(given.plan.as_deref());
+                given.stands(*verb, &record.id, plan, now)
+            };
+            view.orders.iter().any(stands).then_some(*order)
+        })
     }
 
     /// Reads the resource, and waits for one that may only not be visible or ready yet.
@@ -334,7 +440,7 @@ impl<'a, C: Control> Evaluation<'a, C> {
             if !is_unsettled {
                 return seen;
             }
-            if self.time_left() < pause + OPERATION_TIMEOUT + OPERATION_TIMEOUT {
+            if self.time_left() < pause + self.engine.call_time() * 2 {
                 return match seen {
                     Ok(_) => Err(CallError::new(
                         first(C::META.reads),
@@ -352,483 +458,727 @@ impl<'a, C: Control> Evaluation<'a, C> {
     /// "Not found" soon after the event may only mean "not visible yet".
     fn may_not_be_visible_yet(&self) -> bool {
         let window = i64::try_from(C::META.visible_within).unwrap_or_default();
-        !matches!(self.signal.trigger, Trigger::Manual { .. })
+        self.purpose == Purpose::Event
+            && !matches!(self.signal.trigger, Trigger::Manual { .. })
             && self.signal.time.is_some_and(|time| (Timestamp::now() - time).get_seconds() < window)
     }
 
-    async fn is_spared(&self, state: &C::State) -> Result<bool, CallError> {
-        let Some(id) = C::spared_by(state) else { return Ok(false) };
-        let record = self.engine.ledger.read(&id).await?;
-        Ok(record.is_some_and(|record| {
-            matches!(record.status, Status::Applying | Status::Partial | Status::Failed)
-                && Timestamp::now() < record.intent.created + SPARED_FOR.seconds()
-        }))
-    }
-
-    /// The mode is part of it: what was only observed may be enforced when it is heard of again.
-    fn record_id(&self, mode: Mode, attempt: usize) -> String {
-        record_id(&[
-            C::META.id,
-            &mode.to_string(),
-            &self.signal.account,
-            &self.signal.region,
-            &self.target.to_string(),
-            &self.signal.deduplication,
-            &attempt.to_string(),
-        ])
-    }
-
-    fn intent(
-        &self,
-        state: &C::State,
-        plan: &Plan<C::Change>,
-        mode: Mode,
-        withheld: Option<&str>,
-    ) -> Result<Intent, CallError> {
-        let Signal { account, region, .. } = self.signal;
-        Ok(Intent {
-            control: C::META.id.to_owned(),
-            account: account.clone(),
-            region: region.clone(),
-            target: encode(&self.target)?,
-            resource: self.target.to_string(),
-            arn: C::arn(&self.target, account, region),
-            console: C::console(&self.target, region),
-            severity: C::META.severity,
-            mode,
-            withheld: withheld.map(str::to_owned),
-            created: Timestamp::now(),
-            event_id: self.signal.event_id.clone(),
-            event_time: self.signal.time,
-            actor: self.signal.actor.clone(),
-            before: encode(state)?,
-            plan: plan.changes.iter().map(encode).collect::<Result<_, _>>()?,
-            changes: plan.changes.iter().map(|change| C::describe(state, change)).collect(),
-            notes: self.notes.clone(),
-            undoes: None,
-        })
-    }
-
-    async fn observed(&mut self, begun: Begun) -> Result<Ended, CallError> {
-        match begun {
-            Begun::New(record) => {
-                self.record = Some(record);
-                self.tell().await?;
-                Ok(Ended { outcome: Outcome::Observed, reason: self.withheld() })
-            }
-            Begun::Existing(record) => Err(alive(&record)),
-        }
-    }
-
-    /// Another delivery of a happening that was dealt with: nothing is done again but what was left undone.
-    async fn seen_before(&mut self, record: Record) -> Result<Ended, CallError> {
-        let untold = record.result.told.is_none();
-        let reason = format!("record {} is {}", record.id, record.status.outcome());
-        self.record = Some(record);
-        if untold {
-            self.tell().await?;
-        }
-        Ok(Ended::because(Outcome::Duplicate, reason))
-    }
-
-    fn withheld(&self) -> Option<String> {
-        self.record.as_ref().and_then(|record| record.intent.withheld.clone())
-    }
-
-    /// Makes the changes in the order given (all, if none is), then looks whether they are in force.
-    async fn apply(
-        &mut self,
-        plan: Plan<C::Change>,
-        order: Option<Vec<usize>>,
-    ) -> Result<Ended, CallError> {
-        let Some(mut record) = self.record.take() else {
-            return Err(CallError::new(first(C::META.writes), CallErrorKind::Refused, "no record"));
-        };
-        let order = order.unwrap_or_else(|| (0..plan.changes.len()).collect());
-        let mut failed = None;
-        for index in order {
-            let Some(change) = plan.changes.get(index) else { continue };
-            if self.time_left() < OPERATION_TIMEOUT + Duration::from_secs(2) {
-                failed = Some(too_little_time::<C>());
-                break;
-            }
-            let deadline = self.engine.deadline;
-            let progress = Progress { record: &record.id, made: &record.result.made, deadline };
-            match self.control.apply(&self.target, change, &progress).await {
-                Ok(made) => {
-                    self.fixed_after = Some(self.started.elapsed());
-                    self.step(
-                        "applied",
-                        record.intent.changes.get(index).map_or("", |change| &change.action),
-                    );
-                    if !record.result.done.contains(&index) {
-                        record.result.done.push(index);
-                    }
-                    if made.is_some()
-                        && let Some(place) = record.result.made.get_mut(index)
-                    {
-                        *place = made;
-                        // What was made must be known to whoever takes over.
-                        if let Err(error) = self.engine.ledger.update(&mut record, &[]).await {
-                            failed = Some(error.into());
-                            break;
-                        }
-                    }
-                }
-                Err(error) => {
-                    self.step("not applied", &error.to_string());
-                    // The first error is the one to mend.
-                    failed.get_or_insert(error);
-                    if !C::goes_on_without(change) {
-                        break;
-                    }
-                }
-            }
-        }
-        self.record = Some(record);
-        self.verify(failed).await
-    }
-
-    /// Looks whether the plan is empty now. That counts, whatever the calls answered.
-    async fn verify(&mut self, failed: Option<CallError>) -> Result<Ended, CallError> {
+    /// Looks until the resource is as wanted, or patience is at its end: what was written may show late.
+    async fn verified(&self) -> Result<Option<C::State>, CallError> {
         let mut pause = Duration::from_millis(200);
         let mut seen = self.control.assess(&self.target).await;
         for _ in 1..VERIFICATIONS {
-            let is_open =
-                matches!(&seen, Ok(Some(state)) if !C::plan(state).is_empty()) && failed.is_none();
-            if !is_open || self.time_left() < pause + OPERATION_TIMEOUT {
+            let is_good = match (&seen, self.goal()) {
+                (Ok(Some(now)), Some(goal)) => C::same(now, goal),
+                (Ok(Some(now)), None) => C::plan(now).is_empty(),
+                (Ok(None), _) => true,
+                (Err(_), _) => false,
+            };
+            if is_good || self.time_left() < pause + self.engine.call_time() {
                 break;
             }
             sleep(pause).await;
             pause *= 2;
             seen = self.control.assess(&self.target).await;
         }
-        match seen {
-            Ok(None) => {
-                self.close(Status::Superseded, None).await.map(|_| Ended::plainly(Outcome::Gone))
-            }
-            Ok(Some(after)) => {
-                let is_fixed = C::plan(&after).is_empty();
-                self.set_after(&after)?;
-                // Of several changes the last may be clean-up: a failure there is not hidden by a compliant state.
-                match failed {
-                    None if is_fixed => self.close(Status::Fixed, None).await,
-                    Some(error) if is_fixed && self.plan_length() == 1 => {
-                        // No answer may mean that it was made; a refusal means that somebody else made it.
-                        let status = match error.kind {
-                            CallErrorKind::NoAnswer | CallErrorKind::Unavailable => Status::Fixed,
-                            _ => Status::Superseded,
-                        };
-                        self.close(status, Some(error)).await
-                    }
-                    None => {
-                        self.close(
-                            self.unfinished(),
-                            Some(not_in_force(&self.target, C::META.writes)),
-                        )
-                        .await
-                    }
-                    Some(error) => self.close(self.unfinished(), Some(error)).await,
-                }
-            }
-            Err(error) => self.close(self.unfinished(), Some(failed.unwrap_or(error))).await,
-        }
+        seen
     }
 
-    fn plan_length(&self) -> usize {
-        self.record.as_ref().map_or(0, |record| record.intent.plan.len())
+    /// What an undo brings back.
+    fn goal(&self) -> Option<&C::State> {
+        let Ids::Undo(original) = &self.ids else { return None };
+        let before = decode::<C::State>(&self.records.get(original)?.intent.before).ok()?;
+        self.states.iter().find(|state| C::same(state, &before))
     }
 
-    /// Partial, once any change is known to be made.
-    fn unfinished(&self) -> Status {
-        match &self.record {
-            Some(record) if !record.result.done.is_empty() => Status::Partial,
-            _ => Status::Failed,
-        }
-    }
-
-    fn set_after(&mut self, after: &C::State) -> Result<(), CallError> {
-        let after = encode(after)?;
-        if let Some(record) = &mut self.record {
-            record.result.after = Some(after);
-        }
-        Ok(())
-    }
-
-    /// Writes how the record ended, tells people of it, and returns its outcome.
-    async fn close(
+    async fn sighted(
         &mut self,
-        status: Status,
-        error: Option<CallError>,
-    ) -> Result<Ended, CallError> {
-        let reason = error.as_ref().map(ToString::to_string);
-        self.settle(status, reason.clone()).await?;
-        if status.outcome().people_should_hear() {
-            self.tell().await?;
-        }
-        Ok(Ended { outcome: status.outcome(), reason })
-    }
-
-    async fn supersede(&mut self) -> Result<(), CallError> {
-        self.settle(Status::Superseded, None).await
-    }
-
-    async fn settle(&mut self, status: Status, reason: Option<String>) -> Result<(), CallError> {
-        let calls = self.aws.calls().take();
-        let own: Vec<Call> = calls.iter().filter(|call| call.is_write()).cloned().collect();
-        self.calls.extend(calls.iter().cloned());
-        let Some(record) = &mut self.record else { return Ok(()) };
-        record.status = status;
-        record.result.reason = reason;
-        if status == Status::Superseded {
-            record.result.lease = None;
-        }
-        record.result.calls.extend(calls);
-        self.engine.ledger.update(record, &own).await?;
-        Ok(())
-    }
-
-    /// Tells people where the record stands, once for each status.
-    async fn tell(&mut self) -> Result<(), CallError> {
-        let Some(record) = &mut self.record else { return Ok(()) };
-        let untold = record.result.told != Some(record.status);
-        if let Some(topic) = self.engine.topic.as_ref().filter(|_| untold) {
-            let told = topic.tell(&C::META, record).await;
-            record.result.lease = None;
-            if told.is_ok() {
-                record.result.told = Some(record.status);
+        seen: Result<Option<C::State>, CallError>,
+        is_first: bool,
+    ) -> Answer {
+        let state = match seen {
+            Ok(Some(state)) => state,
+            Ok(None) => {
+                self.seen = None;
+                return Answer::Seen(Sight::Gone);
             }
-            // Whoever gets the event again must not wait for us.
-            self.engine.ledger.update(record, &[]).await?;
-            return told;
-        }
-        record.result.lease = None;
-        self.engine.ledger.update(record, &[]).await?;
-        Ok(())
-    }
-
-    /// Takes up a record that an earlier delivery left unfinished: the stored plan, never a new one.
-    async fn resume(&mut self, now: Option<C::State>) -> Result<Resumed<C>, CallError> {
-        let Some(record) = &self.record else { return Ok(Resumed::Superseded(now)) };
-        let before = decode::<C::State>(&record.intent.before).map_err(unreadable::<C>)?;
-        let changes = record
-            .intent
-            .plan
-            .iter()
-            .map(decode::<C::Change>)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(unreadable::<C>)?;
-        let order = C::resume(&changes, &record.result.made);
-        let Some(now) = now else {
-            self.supersede().await?;
-            return Ok(Resumed::Superseded(None));
+            Err(error) => return self.failed(error),
         };
-        if C::plan(&now).is_empty() && changes.len() == 1 {
-            self.set_after(&now)?;
-            // A change that failed is not what put it right.
-            let status = match self.record.as_ref().map(|record| record.status) {
-                Some(Status::Failed) => Status::Superseded,
-                _ => Status::Fixed,
-            };
-            return self.close(status, None).await.map(Resumed::Ended);
+        let changes = match self.plan(&state) {
+            Ok(plan) => plan.changes.len(),
+            Err(error) => return self.failed(error),
+        };
+        let spared = if is_first && changes > 0 && self.purpose != Purpose::Undo {
+            self.is_spared(&state).await
+        } else {
+            Ok(false)
+        };
+        let place = self.place_of(state);
+        self.seen = Some(place);
+        if is_first {
+            self.planned = Some(place);
         }
-        let all_done = self.record.as_ref().is_some_and(|record| {
-            (0..changes.len()).all(|index| record.result.done.contains(&index))
-        });
-        if all_done && !C::plan(&now).is_empty() {
-            // Something new is wrong, which the stored plan cannot know.
-            self.supersede().await?;
-            return Ok(Resumed::Superseded(Some(now)));
+        match spared {
+            Ok(true) => Answer::Seen(Sight::Spared(place)),
+            Ok(false) => Answer::Seen(Sight::There { state: place, changes }),
+            Err(error) => self.failed(error),
         }
-        if changes.len() == 1 && !C::same(&now, &before) {
-            self.supersede().await?;
-            return Ok(Resumed::Superseded(Some(now)));
-        }
-        self.apply(Plan { changes }, Some(order)).await.map(Resumed::Ended)
     }
 
-    async fn undo(&mut self, mut original: Record) -> Result<Ended, CallError> {
-        let refused = |reason: String| Ok(Ended::because(Outcome::Refused, reason));
-        match original.status {
-            Status::Fixed | Status::Partial => {}
-            Status::Undone => {
-                self.record = Some(original);
-                return Ok(Ended::because(Outcome::Duplicate, "it is undone already"));
+    /// What would be done with the resource in this state.
+    fn plan(&self, state: &C::State) -> Result<Plan<C::Change>, CallError> {
+        let Ids::Undo(original) = &self.ids else { return Ok(C::plan(state)) };
+        let Some(original) = self.records.get(original) else { return Ok(Plan::nothing()) };
+        let before = decode::<C::State>(&original.intent.before).map_err(unreadable::<C>)?;
+        Ok(C::revert(&before, state))
+    }
+
+    async fn is_spared(&self, state: &C::State) -> Result<bool, CallError> {
+        let Some(id) = C::spared_by(state) else { return Ok(false) };
+        let record = self.engine.ledger.read(&id).await?;
+        Ok(record.is_some_and(|record| {
+            matches!(
+                record.status,
+                Status::Applying | Status::Applied | Status::Partial | Status::Failed
+            ) && Timestamp::now().duration_since(record.intent.created) < SPARED_FOR
+        }))
+    }
+
+    fn place_of(&mut self, state: C::State) -> usize {
+        match self.states.iter().position(|known| C::same(known, &state)) {
+            Some(place) => {
+                // The newest of those that are the same: what is written must be what was seen.
+                self.states[place] = state;
+                place
             }
-            other => {
-                return refused(format!(
-                    "record {} is {}: there is nothing to undo",
-                    original.id,
-                    other.outcome()
+            None => {
+                self.states.push(state);
+                self.states.len() - 1
+            }
+        }
+    }
+
+    // Deciding
+
+    async fn judged(&mut self, attempt: usize) -> Answer {
+        self.planned = self.seen;
+        match self.verdict(attempt).await {
+            Ok(verdict) => Answer::Judged(verdict),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    async fn verdict(&mut self, attempt: usize) -> Result<Verdict, CallError> {
+        let now = Timestamp::now();
+        let name = self.target.to_string();
+        let subject = Subject {
+            account: &self.signal.account,
+            region: &self.signal.region,
+            resource: &name,
+            arn: &self.arn,
+        };
+        let mut tags = None;
+        if self.policy.asks_for_tags(&C::META, &subject) {
+            // Tags only ever raise the mode: without them less is done, not more.
+            match self.control.tags(&self.target).await {
+                Ok(read) => tags = Some(read),
+                Err(error) => self.notes.push(format!("its tags could not be read: {error}")),
+            }
+        }
+        let mut decision = self.policy.decide(&C::META, &subject, tags.as_ref(), self.engine.acts);
+        if decision.withheld.is_none() {
+            decision.withheld.clone_from(&self.policy_note);
+        }
+        let mut verdict = Verdict {
+            mode: decision.mode,
+            exempt: false,
+            park: None,
+            too_large: false,
+            counts: Vec::new(),
+        };
+        self.decision = Some(decision);
+        if verdict.mode == Mode::Off {
+            return Ok(verdict);
+        }
+        verdict.exempt = self.is_exempt(now).await?;
+        if let Some(state) = self.planned.and_then(|place| self.states.get(place)) {
+            self.notes.extend(C::notes(state));
+        }
+        let fixes = self.view.as_ref().map(|view| view.lock.fixes.as_slice()).unwrap_or_default();
+        if let Some(flapping) = Flapping::of(fixes, C::META.id, now) {
+            let tags = match tags {
+                Some(tags) => tags,
+                None => self.control.tags(&self.target).await.unwrap_or_default(),
+            };
+            let note = flapping.note(tags.get(STACK).map(String::as_str));
+            verdict.park = flapping.park(C::META.severity, &self.arn, now);
+            if verdict.park.is_some() {
+                self.reason = Some(note.clone());
+            }
+            self.notes.push(note);
+        }
+        verdict.counts = brakes::budgets(
+            &self.policy,
+            &Counted {
+                control: C::META.id,
+                severity: C::META.severity,
+                account: &self.signal.account,
+                actor: self.signal.actor.as_ref(),
+            },
+            now,
+        );
+        if verdict.mode >= Mode::Approve {
+            let size = Record::size(&self.intent(attempt)?)?;
+            verdict.too_large = size > LARGEST;
+            if verdict.too_large {
+                self.reason = Some(format!(
+                    "the state before and the plan take {size} bytes compressed, and the ledger keeps at most {LARGEST}: without a stored way back nothing is changed"
                 ));
             }
         }
-        if original.intent.undoes.is_some() {
-            return refused(format!("record {} is itself an undo", original.id));
-        }
-        let before = decode::<C::State>(&original.intent.before).map_err(unreadable::<C>)?;
-        let Some(after) = &original.result.after else {
-            return refused("it is not known how the resource was left".to_owned());
-        };
-        let after = decode::<C::State>(after).map_err(unreadable::<C>)?;
-        let (id, earlier) = self.earlier_undo(&original.id).await?;
-        let Some(now) = self.control.assess(&self.target).await? else {
-            return refused(format!("{} is gone", self.target));
-        };
+        Ok(verdict)
+    }
 
-        let changed = format!(
-            "{} was changed since; undo would overwrite that. Before the fix it was: {}",
-            self.target, original.intent.before
-        );
-        let plan = match earlier {
-            Some(undo) if undo.status == Status::Undone => {
-                // It was undone; only this record did not hear of it.
-                self.mark_undone(&mut original, &id).await?;
-                self.record = Some(undo);
-                return Ok(Ended::because(Outcome::Duplicate, "it is undone already"));
+    /// Whether a person permitted it. What cannot be read permits nothing.
+    async fn is_exempt(&mut self, now: Timestamp) -> Result<bool, CallError> {
+        let exemption = match self.view.as_ref().and_then(|view| view.exemption.as_ref()) {
+            None => return Ok(false),
+            Some(Ok(exemption)) => exemption.clone(),
+            Some(Err(error)) => {
+                self.notes.push(format!("its exemption does not count: {error}"));
+                return Ok(false);
             }
-            Some(undo) => {
-                if undo.result.lease.is_some_and(|lease| Timestamp::now() < lease) {
-                    return Err(alive(&undo));
-                }
-                let began = decode::<C::State>(&undo.intent.before).map_err(unreadable::<C>)?;
-                let is_halfway = undo.intent.plan.len() > 1 && undo.status != Status::Failed;
-                if !is_halfway && !C::same(&now, &began) && !C::same(&now, &before) {
-                    return refused(changed);
-                }
-                let changes = undo.intent.plan.iter().map(decode::<C::Change>);
-                let changes = changes.collect::<Result<_, _>>().map_err(unreadable::<C>)?;
-                self.record = Some(undo);
-                self.claim().await?;
-                Plan { changes }
+        };
+        let unique_id = match self.control.unique_id(&self.target).await {
+            Ok(unique_id) => unique_id,
+            Err(error) => {
+                self.notes.push(format!("its exemption does not count: {error}"));
+                return Ok(false);
             }
-            None => {
-                if !C::same(&now, &after) {
-                    return refused(changed);
-                }
-                let plan = C::revert(&before, &now);
-                if plan.is_empty() && !C::same(&now, &before) {
-                    return refused("this remediation is irreversible".to_owned());
-                }
-                let mut intent = self.intent(&now, &plan, Mode::Enforce, None)?;
-                intent.undoes = Some(original.id.clone());
-                let (begun, again) = tokio::join!(
-                    self.engine.ledger.begin(&id, Status::Applying, intent, self.lease()),
-                    self.control.assess(&self.target)
-                );
-                match begun? {
-                    Begun::New(record) => self.record = Some(record),
-                    Begun::Existing(record) => return Err(alive(&record)),
-                }
-                match again {
-                    Ok(Some(again)) if C::same(&again, &now) => plan,
-                    Ok(_) => {
-                        self.supersede().await?;
-                        return refused(changed);
+        };
+        let subject = Exempted {
+            control: C::META.id,
+            account: &self.signal.account,
+            arn: &self.arn,
+            unique_id: &unique_id,
+        };
+        if let Err(why) = exemption.admits(subject, now, self.signal.time) {
+            self.notes.push(format!("its exemption does not count: {why}"));
+            return Ok(false);
+        }
+        // That of an undo is there before the undo is: it counts only for what was undone.
+        if let Some(original) = &exemption.undo_of {
+            let original = self.engine.ledger.read(original).await?;
+            let is_undone = original.is_some_and(|original| {
+                matches!(original.status, Status::Undoing | Status::Undone)
+            });
+            if !is_undone {
+                return Ok(false);
+            }
+        }
+        self.reason = Some(format!(
+            "exempt until {:.0}: {} ({})",
+            exemption.expires, exemption.reason, exemption.person
+        ));
+        Ok(true)
+    }
+
+    fn intent(&self, attempt: usize) -> Result<Intent, CallError> {
+        let state = self.planned.and_then(|place| self.states.get(place));
+        let state = state.ok_or_else(|| {
+            CallError::new(first(C::META.reads), CallErrorKind::NotReady, "nothing was seen")
+        })?;
+        let plan = self.plan(state)?;
+        let Signal { account, region, .. } = self.signal;
+        let before = encode(state)?;
+        let changes = plan.changes.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let (mode, withheld) = match (&self.decision, self.purpose) {
+            (Some(decision), _) => (decision.mode, decision.withheld.clone()),
+            (None, _) => (Mode::Enforce, None),
+        };
+        let created = Timestamp::now();
+        let hours = i64::from(self.policy.approvals.expire_hours);
+        let expires = created.checked_add(jiff::SignedDuration::from_hours(hours));
+        let undoes = match &self.ids {
+            Ids::Undo(original) => Some(original.clone()),
+            Ids::Fix { .. } => None,
+        };
+        Ok(Intent {
+            control: C::META.id.to_owned(),
+            account: account.clone(),
+            region: region.clone(),
+            target: encode(&self.target)?,
+            resource: self.target.to_string(),
+            arn: self.arn.clone(),
+            console: C::console(&self.target, region),
+            severity: C::META.severity,
+            mode,
+            withheld,
+            created,
+            event_id: self.signal.event_id.clone(),
+            deduplication: self.signal.deduplication.clone(),
+            attempt,
+            event_time: self.signal.time,
+            actor: self.signal.actor.clone(),
+            plan_hash: plan_hash(&changes, &before),
+            expires: expires.ok().filter(|_| mode == Mode::Approve),
+            before,
+            plan: changes,
+            changes: plan.changes.iter().map(|change| C::describe(state, change)).collect(),
+            notes: self.notes.clone(),
+            undoes,
+        })
+    }
+
+    // Writing
+
+    /// The records as they shall be after the writes.
+    fn prepare(
+        &mut self,
+        attempt: usize,
+        writes: &[Write],
+    ) -> Result<HashMap<String, Record>, CallError> {
+        let calls = self.aws.calls().take();
+        self.all_calls.extend(calls.iter().cloned());
+        self.calls.extend(calls);
+        let mut prepared = HashMap::new();
+        for write in writes {
+            match write {
+                Write::Put { id, life } => {
+                    let attempt = (attempt..=attempt + 1)
+                        .find(|attempt| self.ids.id(*attempt) == *id)
+                        .unwrap_or(attempt);
+                    let mut intent = self.intent(attempt)?;
+                    if life.status == Status::Refused {
+                        intent.before = Value::Null;
+                        intent.plan.clear();
+                        intent.changes.truncate(1);
+                        intent.changes.iter_mut().for_each(|change| {
+                            change.minus.truncate(20);
+                            change.plus.truncate(20);
+                        });
                     }
-                    Err(error) => return self.close(Status::Failed, Some(error)).await,
+                    let mut record = Record::new(id.as_str(), intent, life);
+                    if matches!(life.status, Status::Parked | Status::Refused | Status::Exempt) {
+                        record.result.reason.clone_from(&self.reason);
+                    }
+                    if self.purpose == Purpose::Undo {
+                        record.result.order = self.given_order(&[Verb::Undo]);
+                    }
+                    prepared.insert(id.clone(), self.due(record));
                 }
+                Write::Update { id, life } => {
+                    let Some(known) = self.records.get(id) else {
+                        return Err(CallError::new(
+                            "dynamodb:UpdateItem",
+                            CallErrorKind::Refused,
+                            format!("record {id} is not known"),
+                        ));
+                    };
+                    let record = self.updated(known.clone(), life)?;
+                    prepared.insert(id.clone(), self.due(record));
+                }
+                _ => {}
             }
+        }
+        Ok(prepared)
+    }
+
+    fn updated(&self, mut record: Record, life: &Life) -> Result<Record, CallError> {
+        let was = record.status;
+        record.live(life);
+        let is_current = self.current.as_deref() == Some(record.id.as_str());
+        if !is_current {
+            if life.status == Status::Undone {
+                record.result.undone_by.clone_from(&self.current);
+            }
+            return Ok(record);
+        }
+        record.result.calls.extend(self.calls.iter().cloned());
+        if was == life.status {
+            return Ok(record);
+        }
+        match life.status {
+            Status::Applying => {
+                let order = self.given_order(&[Verb::Approve, Verb::Resume]);
+                record.result.order = order.or(record.result.order);
+                record.result.reason = None;
+            }
+            Status::Fixed | Status::Undone | Status::Partial | Status::Failed => {
+                let seen = self.seen.and_then(|place| self.states.get(place));
+                record.result.after = seen.map(encode).transpose()?;
+            }
+            _ => {}
+        }
+        let ended = !matches!(life.status, Status::Applying | Status::Applied);
+        if ended {
+            record.result.reason = match (&self.trouble, life.status) {
+                (Some(trouble), _) => Some(trouble.to_string()),
+                (None, Status::Partial | Status::Failed) => Some(not_in_force::<C>(&self.target)),
+                _ => None,
+            };
+        }
+        Ok(record)
+    }
+
+    fn given_order(&self, verbs: &[Verb]) -> Option<Order> {
+        let orders = self.view.as_ref()?.orders.iter();
+        orders.filter(|order| verbs.contains(&order.verb)).max_by_key(|order| order.at).cloned()
+    }
+
+    /// When recovery is to look at it: once whoever works on it must be dead, or nobody approved it in time.
+    fn due(&self, mut record: Record) -> Record {
+        record.due = if record.open {
+            Timestamp::from_millisecond(self.holder.until).ok()
+        } else if record.status == Status::Pending {
+            record.intent.expires
+        } else {
+            None
         };
-        self.notes.clear();
-        self.step("undoing", &original.id);
+        record
+    }
 
-        let mut failed = None;
-        for (index, change) in plan.changes.iter().enumerate() {
-            // Changes find what the undone record made, not what this one does.
-            let deadline = self.engine.deadline;
-            let progress = Progress { record: &original.id, made: &original.result.made, deadline };
-            if let Err(error) = self.control.apply(&self.target, change, &progress).await {
-                failed = Some(error);
-                break;
-            }
-            self.fixed_after = Some(self.started.elapsed());
-            if let Some(record) = &mut self.record
-                && !record.result.done.contains(&index)
-            {
-                record.result.done.push(index);
-            }
+    async fn commit(
+        &self,
+        writes: &[Write],
+        prepared: &Result<HashMap<String, Record>, CallError>,
+    ) -> Result<Result<(), Refusal>, CallError> {
+        let records = prepared.as_ref().map_err(Clone::clone)?;
+        let record = self.current.as_deref().unwrap_or_default();
+        let has_update = writes.iter().any(|write| matches!(write, Write::Update { .. }));
+        let own: Vec<String> = self
+            .calls
+            .iter()
+            .filter(|call| has_update && call.is_write())
+            .filter_map(|call| call.request_id.clone())
+            .collect();
+        let mut fixes = self.view.as_ref().map_or_else(Vec::new, |view| view.lock.fixes.clone());
+        if writes.iter().any(|write| matches!(write, Write::Release { fixed: true, .. })) {
+            fixes.push(Fix {
+                control: C::META.id.to_owned(),
+                at: Timestamp::now(),
+                actor: self.signal.actor.as_ref().map(brakes::tool_of),
+            });
+            let forgotten = fixes.len().saturating_sub(FIXES);
+            fixes.drain(..forgotten);
         }
-        // Before anything else can go wrong: Quell must know the events of these calls as its own.
-        self.settle(Status::Applying, None).await?;
-
-        let (status, error) = match (self.restored(&before).await, failed) {
-            (Ok(true), None) => (Status::Undone, None),
-            // No answer to the only change; of several, the last may be clean-up that must not be forgotten.
-            (Ok(true), Some(_)) if plan.changes.len() == 1 => (Status::Undone, None),
-            (_, Some(error)) | (Err(error), None) => (self.unfinished(), Some(error)),
-            (Ok(false), None) => {
-                (self.unfinished(), Some(not_in_force(&self.target, C::META.writes)))
-            }
+        let batch = Batch {
+            writes,
+            lock: self.lock(),
+            records,
+            fixes: &fixes,
+            own: &own,
+            record,
+            deadline: self.engine.deadline,
         };
-        if status == Status::Undone {
-            self.set_after(&before)?;
-        }
-        let ended = self.close(status, error).await?;
-        if status == Status::Undone {
-            self.mark_undone(&mut original, &id).await?;
-        }
-        Ok(ended)
+        Ok(self.engine.ledger.commit(&batch).await?)
     }
 
-    /// The id for an undo of the record, and what an earlier one of that id left.
-    async fn earlier_undo(&self, original: &str) -> Result<(String, Option<Record>), CallError> {
-        let mut attempt = 0_usize;
-        loop {
-            let id = record_id(&["undo", original, &attempt.to_string()]);
-            match self.engine.ledger.read(&id).await? {
-                Some(undo) if undo.status == Status::Superseded => attempt += 1,
-                undo => return Ok((id, undo)),
+    fn committed(
+        &mut self,
+        writes: &[Write],
+        prepared: Result<HashMap<String, Record>, CallError>,
+        ended: Result<Result<(), Refusal>, CallError>,
+    ) -> Answer {
+        match ended {
+            Ok(Ok(())) => {
+                for record in prepared.unwrap_or_default().into_values() {
+                    let is_current = self.current.as_deref() == Some(record.id.as_str());
+                    let is_put = writes
+                        .iter()
+                        .any(|write| matches!(write, Write::Put { id, .. } if *id == record.id));
+                    if is_current && !is_put {
+                        self.calls.clear();
+                    }
+                    if is_put {
+                        self.step("recorded", &record.id);
+                    }
+                    self.records.insert(record.id.clone(), record);
+                }
+                Answer::Committed(Ok(()))
+            }
+            Ok(Err(refusal)) => {
+                match &refusal {
+                    Refusal::OverBudget(key) => {
+                        let scope = key.rsplit_once('#').map_or(key.as_str(), |(scope, _)| scope);
+                        self.reason = Some(format!(
+                            "the budget {} of the policy is used up; `quell resume` goes on with it",
+                            scope.replace('#', " ")
+                        ));
+                    }
+                    Refusal::Halted => {
+                        let kind = CallErrorKind::Refused;
+                        self.reason = Some(HALTED.to_owned());
+                        self.trouble.get_or_insert_with(|| {
+                            CallError::new(first(C::META.writes), kind, HALTED)
+                        });
+                    }
+                    _ => {}
+                }
+                Answer::Committed(Err(refusal))
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    // Changing
+
+    async fn change(&mut self, index: usize) -> Answer {
+        let Some(record) = self.current.as_ref().and_then(|id| self.records.get(id)).cloned()
+        else {
+            return Answer::Failed;
+        };
+        let changes = match changes::<C>(&record) {
+            Ok(changes) => changes,
+            Err(error) => return self.failed(error),
+        };
+        let Some(change) = changes.get(index) else { return Answer::Failed };
+        // Changes of an undo find what the undone record made, not what this one does.
+        let made_for = match &self.ids {
+            Ids::Undo(original) => self.records.get(original).unwrap_or(&record),
+            Ids::Fix { .. } => &record,
+        };
+        let progress = Progress {
+            record: &made_for.id,
+            made: &made_for.result.made,
+            deadline: self.engine.deadline,
+        };
+        match self.control.apply(&self.target, change, &progress).await {
+            Ok(made) => {
+                self.fixed_after = Some(self.started.elapsed());
+                let action = record.intent.changes.get(index).map_or("", |change| &change.action);
+                self.step("applied", action);
+                if made.is_some()
+                    && self.purpose != Purpose::Undo
+                    && let Some(known) = self.records.get_mut(&record.id)
+                    && let Some(place) = known.result.made.get_mut(index)
+                {
+                    *place = made;
+                }
+                Answer::Changed(Ok(()))
+            }
+            Err(error) => {
+                let unsure =
+                    matches!(error.kind, CallErrorKind::NoAnswer | CallErrorKind::Unavailable);
+                self.trouble.get_or_insert(error);
+                Answer::Changed(Err(Hitch { unsure, goes_on: C::goes_on_without(change) }))
             }
         }
     }
 
-    async fn mark_undone(&self, original: &mut Record, by: &str) -> Result<(), CallError> {
-        original.status = Status::Undone;
-        original.result.undone_by = Some(by.to_owned());
-        Ok(self.engine.ledger.update(original, &[]).await?)
+    async fn tell(&mut self) -> Answer {
+        let record = self.current.as_ref().and_then(|id| self.records.get(id));
+        let (Some(record), Some(topic)) = (record, self.engine.topic.as_ref()) else {
+            return Answer::Told(true);
+        };
+        match topic.tell(&C::META, record).await {
+            Ok(()) => Answer::Told(true),
+            Err(error) => {
+                self.trouble = Some(error);
+                Answer::Told(false)
+            }
+        }
     }
 
-    async fn restored(&self, before: &C::State) -> Result<bool, CallError> {
-        let mut pause = Duration::from_millis(200);
-        for _ in 1..VERIFICATIONS {
-            match self.control.assess(&self.target).await? {
-                Some(now) if C::same(&now, before) => return Ok(true),
-                _ => sleep(pause).await,
-            }
-            pause *= 2;
+    async fn wait(&mut self) -> Answer {
+        self.waited += 1;
+        let pause = Duration::from_millis(50 << self.waited.min(4)).mul_f64(fastrand::f64() + 0.5);
+        if self.time_left() < pause + self.engine.call_time() * 2 {
+            return Answer::Waited(false);
         }
-        let now = self.control.assess(&self.target).await?;
-        Ok(now.is_some_and(|now| C::same(&now, before)))
+        sleep(pause).await;
+        Answer::Waited(true)
+    }
+
+    // Ending
+
+    fn report(&mut self, end: &End) -> Report {
+        let calls = self.aws.calls().take();
+        self.all_calls.extend(calls);
+        let record = self.current.as_ref().and_then(|id| self.records.get(id));
+        let reason_of_record = record.and_then(|record| record.result.reason.clone());
+        let trouble = self.trouble.as_ref().map(ToString::to_string);
+        let (outcome, reason) = match end {
+            End::Own => (Outcome::Ignored, Some("Quell made this call itself".to_owned())),
+            End::Off => (Outcome::Ignored, Some("the control is off".to_owned())),
+            End::Compliant => (Outcome::Compliant, None),
+            End::Gone => (Outcome::Gone, None),
+            End::Spared => (
+                Outcome::Ignored,
+                Some(
+                    "an open record of Quell needs this resource as it is for a moment".to_owned(),
+                ),
+            ),
+            End::Duplicate => (
+                Outcome::Duplicate,
+                record.map(|record| format!("record {} is {}", record.id, record.status.name())),
+            ),
+            End::LeftWord => (
+                Outcome::Superseded,
+                Some("the evaluation that works on the resource looks at it again".to_owned()),
+            ),
+            End::Closed(status) => (
+                status.outcome(),
+                reason_of_record
+                    .or(trouble)
+                    .or_else(|| record.and_then(|record| record.intent.withheld.clone())),
+            ),
+            End::Halted => (Outcome::Parked, Some(HALTED.to_owned())),
+            End::Changed => (Outcome::Refused, Some(self.differences())),
+            End::NotUndoable(status) => (
+                Outcome::Refused,
+                Some(format!("the record is {}: there is nothing to undo", status.name())),
+            ),
+            End::Irreversible => {
+                (Outcome::Refused, Some("this remediation is irreversible".to_owned()))
+            }
+            End::UndoneBefore => (Outcome::Duplicate, Some("it is undone already".to_owned())),
+            End::Again(busy) => (Outcome::Failed, Some(busy_because(*busy, &self.target))),
+            End::Failed => (Outcome::Failed, trouble.or(reason_of_record)),
+        };
+        Report {
+            control: C::META.id.to_owned(),
+            resource: self.target.to_string(),
+            account: self.signal.account.clone(),
+            region: self.signal.region.clone(),
+            outcome,
+            record: record.map(|record| record.id.clone()),
+            changes: record.map(|record| record.intent.changes.clone()).unwrap_or_default(),
+            calls: std::mem::take(&mut self.all_calls),
+            notes: std::mem::take(&mut self.notes),
+            reason,
+            fixed_after_ms: self
+                .fixed_after
+                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            ended_after_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The three states of a refused undo.
+    fn differences(&self) -> String {
+        let original = match &self.ids {
+            Ids::Undo(original) => self.records.get(original),
+            Ids::Fix { .. } => None,
+        };
+        let now = self.seen.and_then(|place| self.states.get(place));
+        let now = now.and_then(|now| encode(now).ok()).unwrap_or(Value::Null);
+        let (before, after) = original.map_or((&Value::Null, None), |original| {
+            (&original.intent.before, original.result.after.as_ref())
+        });
+        format!(
+            "{} was changed since; undo would overwrite that. Before the fix it was: {before}; the fix left it as: {}; now it is: {}",
+            self.target,
+            after.unwrap_or(&Value::Null),
+            if now.is_null() { "gone".to_owned() } else { now.to_string() }
+        )
+    }
+
+    fn failed(&mut self, error: CallError) -> Answer {
+        self.trouble.get_or_insert(error);
+        Answer::Failed
+    }
+
+    fn lock(&self) -> LockKey<'_> {
+        LockKey { account: &self.signal.account, region: &self.signal.region, arn: &self.arn }
     }
 
     fn time_left(&self) -> Duration {
         self.engine.deadline.saturating_duration_since(Instant::now())
     }
+
+    /// A line of the log about this evaluation.
+    fn step(&self, step: &'static str, detail: &str) {
+        let resource = self.target.to_string();
+        self.about(&resource).step(step, detail);
+    }
+
+    fn about<'r>(&'r self, resource: &'r str) -> log::About<'r> {
+        log::About {
+            control: C::META.id,
+            resource,
+            account: &self.signal.account,
+            region: &self.signal.region,
+            event_id: &self.signal.event_id,
+        }
+    }
 }
 
-/// Another delivery of the same happening is at work, or was until a moment ago.
-fn alive(record: &Record) -> CallError {
-    let reason = format!("another delivery of the same event works on record {}", record.id);
-    CallError::new("dynamodb:PutItem", CallErrorKind::NotReady, reason)
+impl Engine {
+    /// Time for a call to AWS with its retries.
+    fn call_time(&self) -> Duration {
+        crate::aws::CALL_TIME.min(self.margin)
+    }
+}
+
+/// Where CloudFormation names itself.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html>
+const STACK: &str = "aws:cloudformation:stack-name";
+
+const HALTED: &str =
+    "the kill switch is on: `quell continue` ends that, and `quell resume` goes on with the record";
+
+fn busy_because(busy: Busy, target: &impl std::fmt::Display) -> String {
+    match busy {
+        Busy::Alive => {
+            "an earlier attempt of the same delivery may still be alive; it is tried again"
+                .to_owned()
+        }
+        Busy::Locked => {
+            format!("another control, or an undo, works on {target}; it is tried again")
+        }
+        Busy::Restless => format!(
+            "the resource changed {} times while it was looked at; it is tried again",
+            protocol::ROUNDS
+        ),
+    }
+}
+
+/// The signal that led to a record.
+fn signal_of(record: &Record) -> Signal {
+    let intent = &record.intent;
+    Signal {
+        trigger: Trigger::Record { record: record.id.clone() },
+        account: intent.account.clone(),
+        region: intent.region.clone(),
+        event_id: intent.event_id.clone(),
+        deduplication: intent.deduplication.clone(),
+        time: intent.event_time,
+        actor: intent.actor.clone(),
+        request_id: None,
+    }
+}
+
+fn unreadable_target(record: Record, reason: &str) -> Failure {
+    Failure::Evaluation(Box::new(Report {
+        control: record.intent.control,
+        resource: record.intent.resource,
+        account: record.intent.account,
+        region: record.intent.region,
+        outcome: Outcome::Failed,
+        record: Some(record.id),
+        changes: Vec::new(),
+        calls: Vec::new(),
+        notes: Vec::new(),
+        reason: Some(format!("its target cannot be read: {reason}")),
+        fixed_after_ms: None,
+        ended_after_ms: 0,
+    }))
+}
+
+fn changes<C: Control>(record: &Record) -> Result<Vec<C::Change>, CallError> {
+    let changes = record.intent.plan.iter().map(decode::<C::Change>);
+    changes.collect::<Result<_, _>>().map_err(unreadable::<C>)
 }
 
 fn too_little_time<C: Control>() -> CallError {
-    let reason = "too little time is left for a write call";
-    CallError::new(first(C::META.writes), CallErrorKind::NotReady, reason)
+    let reason = "too little time is left for a call";
+    CallError::new(first(C::META.reads), CallErrorKind::NotReady, reason)
 }
 
-enum Resumed<C: Control> {
-    Ended(Ended),
-    Superseded(Option<C::State>),
-}
-
-fn not_in_force(target: &impl std::fmt::Display, writes: &'static [&'static str]) -> CallError {
-    CallError::new(
-        first(writes),
-        CallErrorKind::NotReady,
-        format!("the call succeeded, but {target} does not show it; someone may have put it back"),
-    )
+fn not_in_force<C: Control>(target: &C::Target) -> String {
+    let reason =
+        format!("the call succeeded, but {target} does not show it; someone may have put it back");
+    CallError::new(first(C::META.writes), CallErrorKind::NotReady, reason).to_string()
 }
 
 fn unreadable<C: Control>(reason: String) -> CallError {
@@ -849,6 +1199,6 @@ fn first(actions: &[&'static str]) -> &'static str {
     actions.first().copied().unwrap_or("quell:evaluate")
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

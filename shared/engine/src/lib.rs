@@ -4,15 +4,16 @@
 //! resource is known by the controls alone.
 
 pub mod aws;
+pub mod brakes;
 pub mod control;
 pub mod error;
 pub mod evaluate;
 pub mod ledger;
 pub mod listen;
 pub mod log;
-pub mod modes;
 pub mod notify;
 pub mod outcome;
+pub mod policies;
 pub mod policy;
 pub mod protocol;
 pub mod report;

@@ -238,28 +238,15 @@ impl Policy {
         tags: Option<&BTreeMap<String, String>>,
         acts: bool,
     ) -> Decision {
-        let asked = self.asked(meta, subject, |scope| tags.is_some_and(|tags| scope.is_on(tags)));
-        let (mode, withheld) = match asked.mode {
-            Mode::Off | Mode::Observe => (asked.mode, None),
-            _ if meta.safety == Safety::ReportOnly => {
-                (Mode::Observe, Some("this control only reports".to_owned()))
-            }
-            _ if !acts => {
-                let parameter = ceiling_parameter(meta.function);
-                let why = format!(
-                    "the ceiling of function `{}` is `observe`; the template's parameter {parameter} sets it",
-                    meta.function
-                );
-                (Mode::Observe, Some(why))
-            }
-            _ if asked.is_unnamed => {
-                let why =
-                    "this control waits for a person unless the policy enforces it by its name";
-                (Mode::Approve, Some(why.to_owned()))
-            }
-            _ => (asked.mode, None),
-        };
-        Decision { mode, withheld }
+        let on = |scope: &Scope| tags.is_some_and(|tags| scope.is_on(tags));
+        self.asked(meta, |scope| scope.covers(subject), on).under(meta, acts)
+    }
+
+    /// How far the control goes under a ceiling of `act` in the part of the world that a scope describes, where no more
+    /// is known of a resource than that it is there. Scopes for a part of that part do not count.
+    pub fn within(&self, meta: &Meta, part: &Scope) -> Mode {
+        let on = |scope: &Scope| scope.is_on_all(part);
+        self.asked(meta, |scope| scope.includes(part), on).under(meta, true).mode
     }
 
     /// Whether there are tags that would raise the mode. If not, nobody needs to read them.
@@ -269,8 +256,8 @@ impl Policy {
             Safety::Safe | Safety::NeedsApproval => Mode::Enforce,
         };
         // No set of tags can do more than to be in every scope.
-        let [without, with] =
-            [false, true].map(|tagged| self.asked(meta, subject, |_| tagged).mode.min(most));
+        let [without, with] = [false, true]
+            .map(|on| self.asked(meta, |scope| scope.covers(subject), |_| on).mode.min(most));
         with > without
     }
 
@@ -286,14 +273,20 @@ impl Policy {
         }
     }
 
-    /// What the policy asks for, whatever the function may do. `tagged` says whether a scope's tags match.
-    fn asked(&self, meta: &Meta, subject: &Subject<'_>, tagged: impl Fn(&Scope) -> bool) -> Asked {
+    /// What the policy asks for, whatever the function may do. `covers` says whether a scope is for the resource, its
+    /// tags aside, and `is_on` whether its tags are on it.
+    fn asked(
+        &self,
+        meta: &Meta,
+        covers: impl Fn(&Scope) -> bool,
+        is_on: impl Fn(&Scope) -> bool,
+    ) -> Asked {
         let named = self.controls.get(meta.id).copied();
         let nothing = Asked { mode: Mode::Observe, is_unnamed: false };
         let mut asked = nothing.then(named.unwrap_or(self.others), named.is_some(), meta);
-        for scope in self.scopes.iter().filter(|scope| scope.covers(meta.id, subject)) {
+        for scope in self.scopes.iter().filter(|scope| scope.is_for(meta) && covers(scope)) {
             let then = asked.then(scope.mode, !scope.controls.is_empty(), meta);
-            if scope.tags.is_empty() || tagged(scope) && then.mode > asked.mode {
+            if scope.tags.is_empty() || then.mode > asked.mode && is_on(scope) {
                 asked = then;
             }
         }
@@ -302,12 +295,29 @@ impl Policy {
 }
 
 impl Scope {
-    /// Whether the scope is for this resource, its tags aside.
-    fn covers(&self, control: &str, subject: &Subject<'_>) -> bool {
+    pub fn is_for(&self, meta: &Meta) -> bool {
+        self.controls.is_empty() || self.controls.iter().any(|id| id == meta.id)
+    }
+
+    /// Whether every resource of the other scope is in this one, controls and tags aside. `false` if in doubt.
+    pub fn includes(&self, other: &Self) -> bool {
+        let has_all = |ours: &[String], theirs: &[String], is_in: fn(&str, &str) -> bool| {
+            let is_known = |one: &String| ours.iter().any(|our| is_in(our, one));
+            ours.is_empty() || !theirs.is_empty() && theirs.iter().all(is_known)
+        };
+        // A glob without `?` that matches another as text matches all that the other matches.
+        let is_within =
+            |ours: &str, one: &str| ours == one || !ours.contains('?') && glob_matches(ours, one);
+        has_all(&self.accounts, &other.accounts, str::eq)
+            && has_all(&self.regions, &other.regions, str::eq)
+            && has_all(&self.resources, &other.resources, is_within)
+    }
+
+    /// Whether the resource is in the scope, its tags aside.
+    fn covers(&self, subject: &Subject<'_>) -> bool {
         let has =
             |list: &[String], wanted: &str| list.is_empty() || list.iter().any(|one| one == wanted);
-        has(&self.controls, control)
-            && has(&self.accounts, subject.account)
+        has(&self.accounts, subject.account)
             && has(&self.regions, subject.region)
             && (self.resources.is_empty()
                 || self.resources.iter().any(|glob| {
@@ -317,6 +327,14 @@ impl Scope {
 
     fn is_on(&self, tags: &BTreeMap<String, String>) -> bool {
         self.tags.iter().all(|(key, values)| tags.get(key).is_some_and(|on| values.contains(on)))
+    }
+
+    /// Whether every resource that has the other's tags has this one's.
+    fn is_on_all(&self, other: &Self) -> bool {
+        self.tags.iter().all(|(key, values)| {
+            let theirs = other.tags.get(key);
+            theirs.is_some_and(|theirs| theirs.iter().all(|value| values.contains(value)))
+        })
     }
 }
 
@@ -350,11 +368,42 @@ impl Asked {
             && self.mode != Mode::Enforce;
         Self { mode: if is_unnamed { Mode::Approve } else { mode }, is_unnamed }
     }
+
+    /// What counts under the function's ceiling.
+    fn under(self, meta: &Meta, acts: bool) -> Decision {
+        let (mode, withheld) = match self.mode {
+            Mode::Off | Mode::Observe => (self.mode, None),
+            _ if meta.safety == Safety::ReportOnly => {
+                (Mode::Observe, Some("this control only reports".to_owned()))
+            }
+            _ if !acts => {
+                let parameter = ceiling_parameter(meta.function);
+                let why = format!(
+                    "the ceiling of function `{}` is `observe`; the template's parameter {parameter} sets it",
+                    meta.function
+                );
+                (Mode::Observe, Some(why))
+            }
+            _ if self.is_unnamed => {
+                let why =
+                    "this control waits for a person unless the policy enforces it by its name";
+                (Mode::Approve, Some(why.to_owned()))
+            }
+            _ => (self.mode, None),
+        };
+        Decision { mode, withheld }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*, sample::select, sample::subsequence};
+    use std::slice;
+
+    use proptest::{
+        collection::vec,
+        prelude::*,
+        sample::{select, subsequence},
+    };
 
     use super::*;
 
@@ -445,10 +494,13 @@ mod tests {
             Scope { controls: vec!["ec2-imdsv2".to_owned()], ..everywhere(Mode::Enforce) };
         assert_eq!(decided(&policy(Mode::Off, &[], &[by_scope]), &RISKY), Mode::Enforce);
         let everything = everywhere(Mode::Enforce);
-        assert_eq!(decided(&policy(Mode::Off, &[], &[everything.clone()]), &RISKY), Mode::Approve);
+        assert_eq!(
+            decided(&policy(Mode::Off, &[], slice::from_ref(&everything)), &RISKY),
+            Mode::Approve
+        );
         // Named to be observed is not named to be enforced.
         let observed = [("ec2-imdsv2", Mode::Observe)];
-        let observed = policy(Mode::Off, &observed, &[everything.clone()]);
+        let observed = policy(Mode::Off, &observed, slice::from_ref(&everything));
         assert_eq!(decided(&observed, &RISKY), Mode::Approve);
         // A scope for all controls takes nothing back that is enforced by name.
         let enforced = [("ec2-imdsv2", Mode::Enforce)];
@@ -525,13 +577,33 @@ mod tests {
     #[test]
     fn tags_are_asked_for_only_where_they_could_raise_the_mode() {
         let scope = tagged("env", "dev", Mode::Approve);
-        assert!(policy(Mode::Observe, &[], &[scope.clone()]).asks_for_tags(&SAFE, &BUCKET));
-        assert!(!policy(Mode::Enforce, &[], &[scope.clone()]).asks_for_tags(&SAFE, &BUCKET));
-        assert!(!policy(Mode::Observe, &[], &[scope.clone()]).asks_for_tags(&REPORTED, &BUCKET));
+        assert!(policy(Mode::Observe, &[], slice::from_ref(&scope)).asks_for_tags(&SAFE, &BUCKET));
+        assert!(!policy(Mode::Enforce, &[], slice::from_ref(&scope)).asks_for_tags(&SAFE, &BUCKET));
+        assert!(
+            !policy(Mode::Observe, &[], slice::from_ref(&scope)).asks_for_tags(&REPORTED, &BUCKET)
+        );
         let overruled = [scope.clone(), everywhere(Mode::Observe)];
         assert!(!policy(Mode::Observe, &[], &overruled).asks_for_tags(&SAFE, &BUCKET));
         let elsewhere = Scope { regions: vec!["us-east-1".to_owned()], ..scope };
         assert!(!policy(Mode::Observe, &[], &[elsewhere]).asks_for_tags(&SAFE, &BUCKET));
+    }
+
+    #[test]
+    fn what_counts_in_a_part_of_the_world_is_said_by_the_scopes_around_it() {
+        let in_region =
+            |region: &str, mode| Scope { regions: vec![region.to_owned()], ..everywhere(mode) };
+        let team = Scope { resources: vec!["team-*".to_owned()], ..everywhere(Mode::Approve) };
+        let scopes = [in_region("eu-west-1", Mode::Enforce), team.clone()];
+        let policy = policy(Mode::Observe, &[], &scopes);
+        let within = |part: &Scope| policy.within(&SAFE, part);
+        assert_eq!(within(&everywhere(Mode::Off)), Mode::Observe);
+        assert_eq!(within(&in_region("eu-west-1", Mode::Off)), Mode::Enforce);
+        assert_eq!(within(&in_region("us-east-1", Mode::Off)), Mode::Observe);
+        assert_eq!(within(&team), Mode::Approve);
+        let part = Scope { resources: vec!["team-a-*".to_owned()], ..everywhere(Mode::Off) };
+        assert_eq!(within(&part), Mode::Approve);
+        let more = Scope { resources: vec!["*".to_owned()], ..everywhere(Mode::Off) };
+        assert_eq!(within(&more), Mode::Observe);
     }
 
     #[test]

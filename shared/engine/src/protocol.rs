@@ -365,6 +365,8 @@ pub struct Evaluation {
     /// From when on no write call may start.
     last_start: Millis,
     attempt: usize,
+    /// The attempt that it began with.
+    first: usize,
     rounds: usize,
     phase: Phase,
     /// The record that is worked on, and the one that it undoes.
@@ -414,6 +416,7 @@ enum Phase {
     Reassessing,
     Rejudging,
     Relaying(Status, Vec<Count>),
+    Skipping(Status, Vec<Count>),
     Over(End),
 }
 
@@ -449,6 +452,7 @@ impl Evaluation {
             holder,
             last_start,
             attempt,
+            first: attempt,
             rounds: 0,
             phase: Phase::Looking,
             record: None,
@@ -464,6 +468,10 @@ impl Evaluation {
         };
         let next = evaluation.look();
         (evaluation, next)
+    }
+
+    pub fn attempt(&self) -> usize {
+        self.attempt
     }
 
     /// The record that is worked on.
@@ -529,6 +537,9 @@ impl Evaluation {
             (Phase::Relaying(status, counts), [Answer::Committed(ended)]) => {
                 self.relayed(id, status, counts, ended)
             }
+            (Phase::Skipping(status, counts), [Answer::Looked(looked)]) => {
+                self.skipped(id, status, counts, looked)
+            }
             (Phase::Over(end), _) => Next::End(end),
             // A command failed: whatever was begun is open in the ledger, and recovery or a retry goes on with it.
             _ => Next::End(End::Failed),
@@ -561,7 +572,11 @@ impl Evaluation {
         }
         let Some(known) = &looked.record else {
             return match sight {
-                _ if self.purpose == Purpose::Record && self.rounds == 0 => Next::End(End::Failed),
+                // What was superseded and not followed needs nothing more.
+                _ if self.purpose == Purpose::Record && self.rounds == 0 => {
+                    let is_past = self.attempt > self.first;
+                    Next::End(if is_past { End::Duplicate } else { End::Failed })
+                }
                 Sight::Gone => Next::End(End::Gone),
                 Sight::Spared(_) => Next::End(End::Spared),
                 Sight::There { changes: 0, .. } => Next::End(End::Compliant),
@@ -805,6 +820,11 @@ impl Evaluation {
             return self.tell();
         }
         if self.purpose == Purpose::Undo {
+            let is_halfway = self.changes > 1 && life.status != Status::Failed;
+            if !is_unchanged && !is_good && !is_halfway {
+                // Somebody else wrote into it: what they wrote must not be lost, and people must hear.
+                return self.settle(self.unfinished());
+            }
             return self.change(now, order, 0, None);
         }
         let all_done = (0..self.changes).all(|index| life.done.contains(&index));
@@ -1045,8 +1065,30 @@ impl Evaluation {
                 self.restore();
                 self.relay(id, Status::Parked, Vec::new())
             }
+            Err(Refusal::Overtaken) => {
+                self.restore();
+                self.phase = Phase::Skipping(status, counts);
+                Next::Do(vec![Command::Look(self.attempt + 1)])
+            }
             Err(_) => Next::End(End::Failed),
         }
+    }
+
+    /// There may be a next record: a duplicate took this one up once more after it was followed. Without another
+    /// number it would stay open, and every recovery of it would keep the lock from the record that follows.
+    fn skipped(
+        &mut self,
+        id: &dyn Fn(usize) -> String,
+        status: Status,
+        counts: Vec<Count>,
+        looked: &Looked,
+    ) -> Next {
+        let is_held = self.held.is_some_and(|held| held.generation == looked.lock.generation);
+        if !is_held || looked.record.is_none() {
+            return Next::End(End::Failed);
+        }
+        self.attempt += 1;
+        self.relay(id, status, counts)
     }
 
     /// The resource changed before the first write: nothing was done under this record. It stays open until the next
@@ -1173,10 +1215,10 @@ impl Evaluation {
                     Next::End(End::UndoneBefore)
                 }
                 _ => {
-                    let began = Some(earlier.before);
+                    let is_here = sight.state() == Some(earlier.before) || self.is_good(sight);
                     let is_halfway = earlier.changes > 1 && earlier.life.status != Status::Failed;
-                    let state = sight.state();
-                    if !is_halfway && state != began && state != self.goal {
+                    // An open one must be closed all the same.
+                    if !is_here && !is_halfway && !earlier.life.open {
                         return Next::End(End::Changed);
                     }
                     self.take_up(now, looked, earlier, sight, Begin::Takeover)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, Outcome, aws::Call};
+use crate::{Description, Outcome, Severity, aws::Call};
 
 /// The response of a function to one event.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -12,6 +12,20 @@ pub struct Response {
     pub ignored: Vec<String>,
     /// Why parts of the event, or all of it, are not for this function.
     pub refused: Vec<String>,
+    /// What a resource is called, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identified: Option<Identified>,
+}
+
+/// A resource as a control knows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Identified {
+    pub control: String,
+    pub severity: Severity,
+    pub arn: String,
+    /// What a resource of the same name that is made anew does not have.
+    pub unique_id: String,
+    pub resource: String,
 }
 
 /// How one evaluation ended.

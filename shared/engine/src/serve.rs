@@ -2,59 +2,65 @@
 
 use std::{
     env,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
+use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use crate::{
-    Clients, Control, Meta, Outcome, Report, Signal,
+    Actor, Clients, Control, Outcome, Report, Signal, Trigger,
+    aws::CALL_TIME,
     error::{EventFailure, Failure},
     evaluate::Engine,
-    ledger::{Ledger, Record},
+    ledger::{Ledger, Record, Verb},
     log,
-    modes::Modes,
     notify::Topic,
-    report::Response,
+    policies::PolicyCache,
+    policy,
+    report::{Identified, Response},
     signal::{self, Heard, ParseOptions},
 };
 
-/// Serves events with these controls until Lambda ends the process. `known` is every control there is.
+/// Serves events with these controls until Lambda ends the process.
 ///
 /// # Errors
 /// If the Runtime API cannot be reached.
-pub async fn serve<S: Controls>(
-    known: &'static [&'static Meta],
-) -> Result<(), lambda_runtime::Error> {
+pub async fn serve<S: Controls>() -> Result<(), lambda_runtime::Error> {
     log::start();
     let home = OnceLock::new();
     let home = &home;
+    let policies = Arc::new(PolicyCache::default());
+    let policies = &policies;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        let settings = Settings::from_environment(known)?;
+        let settings = Settings::from_environment()?;
         let aws = match home.get() {
             Some(aws) => aws,
             None => {
-                let aws = Clients::load(&settings.account, &settings.region).await;
+                let call_time = CALL_TIME.min(settings.margin);
+                let aws = Clients::load(&settings.account, &settings.region, call_time).await;
                 home.get_or_init(|| aws)
             }
         };
+        settings.admit(aws)?;
         let deadline = deadline(event.context.deadline());
         let engine = Engine {
             ledger: Ledger::new(aws, settings.table),
             topic: Some(Topic::new(aws, settings.topic)),
-            modes: settings.modes,
+            policies: Arc::clone(policies),
+            acts: settings.acts,
             deadline,
+            margin: settings.margin,
+            delivery: event.context.request_id.clone(),
         };
-        Box::pin(handle::<S>(&engine, aws, event.payload.get(), &event.context.request_id))
-            .await
-            .map_err(Diagnostic::from)
+        Box::pin(handle::<S>(&engine, aws, event.payload.get())).await.map_err(Diagnostic::from)
     }))
     .await
 }
 
-/// Everything that comes of one event. `delivery` is Lambda's request id, the same in every attempt.
+/// Everything that comes of one event.
 ///
 /// # Errors
 /// If the event should be delivered again, and in the end be kept in the dead-letter queue.
@@ -62,12 +68,11 @@ pub async fn handle<S: Controls>(
     engine: &Engine,
     aws: &Clients,
     event: &str,
-    delivery: &str,
 ) -> Result<Response, EventFailure> {
     let options = ParseOptions {
         account: Some(aws.account().to_owned()),
         samples: false,
-        delivery: Some(delivery.to_owned()),
+        delivery: Some(engine.delivery.clone()),
     };
     let mut response = Response::default();
     let mut failures = Vec::new();
@@ -90,7 +95,16 @@ pub async fn handle<S: Controls>(
                     elsewhere = aws.in_region(&signal.region);
                     &elsewhere
                 };
-                let ended = S::evaluate(engine, aws, &signal).await;
+                let ended = match &signal.trigger {
+                    Trigger::Record { record } => {
+                        vec![take_up::<S>(engine, aws, record, &signal).await?]
+                    }
+                    Trigger::Identify { .. } => {
+                        response.identified = S::identify(aws, &signal).await?;
+                        continue;
+                    }
+                    _ => S::evaluate(engine, aws, &signal).await,
+                };
                 let is_wanted = !ended.is_empty();
                 for ended in ended {
                     match ended {
@@ -109,6 +123,52 @@ pub async fn handle<S: Controls>(
     if failures.is_empty() { Ok(response) } else { Err(EventFailure::Failed(failures)) }
 }
 
+/// Goes on with a record of this account. The one who asks for it decides nothing: orders are read from the ledger.
+async fn take_up<S: Controls>(
+    engine: &Engine,
+    aws: &Clients,
+    id: &str,
+    signal: &Signal,
+) -> Result<Result<Report, Failure>, EventFailure> {
+    let unusable = |reason: String| EventFailure::Record { id: id.to_owned(), reason };
+    let record = engine.ledger.read(id).await.map_err(|error| unusable(error.to_string()))?;
+    let record = record.ok_or_else(|| unusable("there is no such record".to_owned()))?;
+    if record.intent.account != signal.account || record.intent.region != signal.region {
+        return Err(unusable("it is of another account or region".to_owned()));
+    }
+    let control = record.intent.control.clone();
+    // An undo that was left unfinished goes on under the record that it undoes.
+    let original = match &record.intent.undoes {
+        Some(original) => engine.ledger.read(original).await,
+        None => Ok(None),
+    };
+    let original = original.map_err(|error| unusable(error.to_string()))?;
+    let undone = original.as_ref().unwrap_or(&record);
+    let order = engine.ledger.ordered(&undone.id, Verb::Undo).await;
+    let order = order.map_err(|error| unusable(error.to_string()))?;
+    let now = Timestamp::now();
+    let stands = |order: &crate::ledger::Order| {
+        order.stands(Verb::Undo, &undone.id, order.plan.as_deref(), now)
+    };
+    let ended = match order.filter(|order| original.is_some() || stands(order)) {
+        Some(order) => {
+            let signal = Signal {
+                actor: Some(Actor {
+                    principal: order.person.clone().unwrap_or_else(|| order.by.clone()),
+                    arn: Some(order.by.clone()),
+                    user_agent: Some("quell undo".to_owned()),
+                    ..Actor::default()
+                }),
+                time: Some(order.at),
+                ..signal.clone()
+            };
+            S::undo(engine, aws, original.unwrap_or(record), &signal).await
+        }
+        None => S::take_up(engine, aws, record).await,
+    };
+    ended.ok_or_else(|| unusable(format!("this function has no control {control}")))
+}
+
 fn about(event_id: &str) -> log::About<'_> {
     log::About { event_id, ..log::About::default() }
 }
@@ -122,6 +182,16 @@ pub trait Controls {
         aws: &Clients,
         signal: &Signal,
     ) -> Vec<Result<Report, Failure>>;
+
+    /// Goes on with a record under the control that made it. `None`: none of these.
+    async fn take_up(
+        engine: &Engine,
+        aws: &Clients,
+        record: Record,
+    ) -> Option<Result<Report, Failure>>;
+
+    /// What a control calls a resource. `None`: none of these has the control.
+    async fn identify(aws: &Clients, signal: &Signal) -> Result<Option<Identified>, EventFailure>;
 
     /// Undoes a record with the control that made it. `None`: none of these.
     async fn undo(
@@ -159,6 +229,35 @@ macro_rules! controls {
                 ended
             }
 
+            async fn take_up(
+                engine: &Engine,
+                aws: &Clients,
+                record: Record,
+            ) -> Option<Result<Report, Failure>> {
+                $(
+                    if record.intent.control == $control::META.id {
+                        let control = $control::connect(aws);
+                        return Some(Box::pin(engine.take_up(aws, &control, record)).await);
+                    }
+                )+
+                None
+            }
+
+            async fn identify(
+                aws: &Clients,
+                signal: &Signal,
+            ) -> Result<Option<Identified>, EventFailure> {
+                let Trigger::Identify { control: wanted, resource } = &signal.trigger else {
+                    return Ok(None);
+                };
+                $(
+                    if wanted == $control::META.id {
+                        return Box::pin(identify::<$control>(aws, signal, resource)).await.map(Some);
+                    }
+                )+
+                Ok(None)
+            }
+
             async fn undo(
                 engine: &Engine,
                 aws: &Clients,
@@ -184,32 +283,83 @@ controls!(A, B, C, D);
 controls!(A, B, C, D, E);
 controls!(A, B, C, D, E, F);
 
+/// What one control calls a resource, read from AWS.
+async fn identify<C: Control>(
+    aws: &Clients,
+    signal: &Signal,
+    resource: &str,
+) -> Result<Identified, EventFailure> {
+    let trigger = Trigger::Manual { control: C::META.id.to_owned(), resource: resource.to_owned() };
+    let named = C::targets(&Signal { trigger, ..signal.clone() });
+    let target =
+        named.map_err(|error| EventFailure::Failed(vec![error.into()]))?.into_iter().next();
+    let unknown = |reason: String| EventFailure::Resource { resource: resource.to_owned(), reason };
+    let target =
+        target.ok_or_else(|| unknown(format!("it is none that {} looks at", C::META.id)))?;
+    let control = C::connect(aws);
+    let unique_id = match control.assess(&target).await {
+        Ok(Some(_)) => control.unique_id(&target).await,
+        Ok(None) => return Err(unknown("there is no such resource".to_owned())),
+        Err(error) => Err(error),
+    };
+    Ok(Identified {
+        control: C::META.id.to_owned(),
+        severity: C::META.severity,
+        arn: C::arn(&target, &signal.account, &signal.region),
+        unique_id: unique_id.map_err(|error| unknown(error.to_string()))?,
+        resource: target.to_string(),
+    })
+}
+
 /// What the template tells the function.
 struct Settings {
     account: String,
     region: String,
     table: String,
     topic: String,
-    modes: Modes,
+    acts: bool,
+    margin: Duration,
 }
 
+/// A lock may not end earlier after its holder: clocks differ, and a call that was sent may still arrive.
+const LEAST_MARGIN: Duration = Duration::from_secs(30);
+
 impl Settings {
-    fn from_environment(known: &[&'static Meta]) -> Result<Self, EventFailure> {
+    fn from_environment() -> Result<Self, EventFailure> {
         let variable = |name: &'static str| {
             env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
                 EventFailure::Settings(format!("{name} is not set; deploy with Quell's template"))
             })
         };
-        let optional = |name| env::var(name).unwrap_or_default();
-        let modes = Modes::parse(&optional("QUELL_CEILING"), &optional("QUELL_MODES"), known)
-            .map_err(|error| EventFailure::Settings(format!("QUELL_MODES: {error}")))?;
+        let acts = policy::acts(&env::var("QUELL_CEILING").unwrap_or_default())
+            .map_err(|error| EventFailure::Settings(format!("QUELL_CEILING: {error}")))?;
+        let margin = variable("QUELL_LEASE_MARGIN")?;
+        let margin = margin.parse().ok().filter(|seconds| (1..=300).contains(seconds));
+        let margin = margin.ok_or_else(|| {
+            EventFailure::Settings(
+                "QUELL_LEASE_MARGIN is not a number of seconds from 1 to 300".to_owned(),
+            )
+        })?;
         Ok(Self {
             account: variable("QUELL_ACCOUNT")?,
             region: variable("AWS_REGION")?,
             table: variable("QUELL_LEDGER_TABLE")?,
             topic: variable("QUELL_TOPIC_ARN")?,
-            modes,
+            acts,
+            margin: Duration::from_secs(margin),
         })
+    }
+
+    /// A short margin is for an emulator on this machine, where there is one clock and nothing is under way for long.
+    fn admit(&self, aws: &Clients) -> Result<(), EventFailure> {
+        if self.margin < LEAST_MARGIN && !aws.is_loopback() {
+            let least = LEAST_MARGIN.as_secs();
+            return Err(EventFailure::Settings(format!(
+                "QUELL_LEASE_MARGIN is {} seconds; less than {least} would let two evaluations change one resource",
+                self.margin.as_secs()
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -69,6 +69,11 @@ def patched(service):
         ec2_groups.apply()
         ec2_metadata.apply()
         ec2_rules.apply()
+    if service == "dynamodb":
+        from patches import dynamodb_expressions, dynamodb_writes
+
+        dynamodb_expressions.apply()
+        dynamodb_writes.apply()
     if service == "cloudwatch":
         from patches import cloudwatch_cbor
 

@@ -3,6 +3,7 @@
 pub mod cloud;
 pub mod emulator;
 pub mod front_door;
+pub mod proxy;
 pub mod runtime_api;
 pub mod scenario;
 pub mod stack;
@@ -10,5 +11,6 @@ pub mod stack;
 pub use cloud::Cloud;
 pub use emulator::{Emulator, EmulatorError};
 pub use front_door::{FrontDoor, Invoked, Key};
+pub use proxy::Proxy;
 pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError};
 pub use stack::Stack;

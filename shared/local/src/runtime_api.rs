@@ -36,7 +36,10 @@ use tokio::{
     time,
 };
 
-use crate::cloud::{ACCOUNT, REGION};
+use crate::{
+    cloud::{ACCOUNT, REGION},
+    proxy::{Caller, Proxy, ProxyError, Shared},
+};
 
 /// A function as it is deployed: one program, started on demand, once for each event that is handled at the same time.
 ///
@@ -52,6 +55,7 @@ pub struct Function {
     region: String,
     pace: f64,
     dead_letters: Option<DeadLetterQueue>,
+    proxy: Option<Arc<Shared>>,
     idle: Mutex<Vec<Instance>>,
     log: Mutex<Log>,
 }
@@ -145,6 +149,8 @@ impl Answer {
 /// Trouble of this machine's, not of the function's.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error("could not listen for {function}: {source}")]
     Listen { function: String, source: io::Error },
     #[error("could not keep the log of {function}: {source}")]
@@ -173,6 +179,7 @@ impl Function {
             region: REGION.to_owned(),
             pace: 1.0,
             dead_letters: None,
+            proxy: None,
             idle: Mutex::default(),
             log: Mutex::default(),
         }
@@ -193,6 +200,13 @@ impl Function {
 
     pub fn with_dead_letters(mut self, queue: DeadLetterQueue) -> Self {
         self.dead_letters = Some(queue);
+        self
+    }
+
+    /// Each of its processes calls AWS through an endpoint of its own, under the function's name, and counts its calls
+    /// anew with each attempt.
+    pub fn through(mut self, proxy: &Proxy) -> Self {
+        self.proxy = Some(proxy.shared());
         self
     }
 
@@ -256,6 +270,9 @@ impl Function {
                     }
                 },
             };
+            if let Some(caller) = &instance.caller {
+                caller.begin(request_id);
+            }
             let run = instance.run(request_id, event.clone(), self.timeout).await;
             let lines = instance
                 .log
@@ -295,7 +312,8 @@ impl Function {
         let address = listener.local_addr().map_err(listen)?.to_string();
         let log = ProcessLog::new()
             .map_err(|source| LambdaError::Log { function: self.name.clone(), source })?;
-        let child = match self.command(&address, &log) {
+        let caller = self.proxy.as_ref().map(|proxy| proxy.caller(&self.name)).transpose()?;
+        let child = match self.command(&address, caller.as_ref(), &log) {
             Ok(child) => child,
             Err(error) => {
                 return Ok(Started::No(Answer::Error {
@@ -304,6 +322,10 @@ impl Function {
                 }));
             }
         };
+
+        if let (Some(caller), Some(pid)) = (&caller, child.id()) {
+            caller.process(pid);
+        }
 
         let (events, next) = mpsc::channel(1);
         let (failed, init_error) = oneshot::channel();
@@ -319,10 +341,15 @@ impl Function {
             });
             let _ = axum::serve(listener, runtime_api(process)).await;
         });
-        Ok(Started::Yes(Box::new(Instance { child, events, init_error, server, log })))
+        Ok(Started::Yes(Box::new(Instance { child, events, init_error, server, log, caller })))
     }
 
-    fn command(&self, address: &str, log: &ProcessLog) -> io::Result<Child> {
+    fn command(
+        &self,
+        address: &str,
+        caller: Option<&Caller>,
+        log: &ProcessLog,
+    ) -> io::Result<Child> {
         let folder = self.program.parent().unwrap_or(Path::new("/"));
         let mut command = Command::new(&self.program);
         command.env_clear();
@@ -350,6 +377,9 @@ impl Function {
         // In Lambda there are no such files; here they are somebody's own.
         command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(caller) = caller {
+            command.env("AWS_ENDPOINT_URL", &caller.endpoint);
+        }
         command
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -421,6 +451,7 @@ struct Instance {
     init_error: oneshot::Receiver<Answer>,
     server: JoinHandle<()>,
     log: ProcessLog,
+    caller: Option<Caller>,
 }
 
 /// How an event went.

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
+use quell_engine::{Clients, ledger::Ledger, policy::Policy};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -88,8 +89,8 @@ impl Stack {
     }
 
     /// What a function of this stack is given: where AWS is, and what the template sets. `ceiling` is `observe` or
-    /// `act`; `modes` is as in the template's `Modes`.
-    pub fn environment(&self, ceiling: &str, modes: &str) -> Vec<(String, String)> {
+    /// `act`.
+    pub fn environment(&self, ceiling: &str) -> Vec<(String, String)> {
         let mut environment = self.cloud.environment();
         environment.extend(
             [
@@ -97,11 +98,22 @@ impl Stack {
                 ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
-                ("QUELL_MODES", modes),
+                ("QUELL_LEASE_MARGIN", "30"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         environment
+    }
+
+    /// Makes a policy count, as `quell policy apply` does.
+    pub async fn apply_policy(&self, policy: &Policy) -> Result<(), Error> {
+        let aws = Clients::new(self.cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, self.ledger.as_str());
+        let seen = ledger.policy().await?.map_or(0, |there| there.version);
+        let source = "# Made by a program: `quell policy show --json` has what it says.\n";
+        let by = format!("arn:aws:iam::{ACCOUNT}:root");
+        ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
+        Ok(())
     }
 
     /// What the operator of this stack is given. It wakes these functions through the front door.

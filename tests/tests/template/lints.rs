@@ -761,7 +761,6 @@ pub(crate) fn functions_know_their_settings(template: &Template) -> Vec<String> 
             ("QUELL_ACCOUNT", "AWS::AccountId"),
             ("QUELL_LEDGER_TABLE", "Ledger"),
             ("QUELL_TOPIC_ARN", "Messages"),
-            ("QUELL_MODES", "Modes"),
         ] {
             if variables[name]["Ref"] != value {
                 complaints.push(format!("{id}: {name} is not {value}"));
@@ -784,9 +783,6 @@ pub(crate) fn defaults_are_harmless(template: &Template) -> Vec<String> {
         if parameter["Default"].is_null() {
             complaints.push(format!("{name}: has to be chosen"));
         }
-    }
-    if template.root["Parameters"]["Modes"]["Default"] != "" {
-        complaints.push("Modes: is not empty".to_owned());
     }
     for Function { id, properties, .. } in template.deployed(&[]).functions() {
         if !properties["ReservedConcurrentExecutions"].is_null() {

@@ -379,9 +379,9 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "QUELL_LEDGER_TABLE is not Ledger",
             ),
             (
-                "/Resources/S3ExposureFunction/Properties/Environment/Variables/QUELL_MODES",
+                "/Resources/S3ExposureFunction/Properties/Environment/Variables/QUELL_TOPIC_ARN",
                 r#"{"Ref": "Email"}"#,
-                "S3ExposureFunction: QUELL_MODES is not Modes",
+                "S3ExposureFunction: QUELL_TOPIC_ARN is not Messages",
             ),
         ],
     ),
@@ -390,7 +390,6 @@ const LINTS: &[(Lint, &[Fault])] = &[
         &[
             ("/Parameters/S3ExposureCeiling/Default", r#""act""#, "is not observe unless"),
             ("/Parameters/Email/Default", "", "Email: has to be chosen"),
-            ("/Parameters/Modes/Default", r#""*=enforce""#, "Modes: is not empty"),
             ("/Parameters/ReservedConcurrency/Default", r#""5""#, "sets concurrency aside"),
             (
                 "/Globals/Function/Environment/Variables/AWS_ENDPOINT_URL",

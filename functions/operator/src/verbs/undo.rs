@@ -53,9 +53,9 @@ pub(super) async fn undo(
         .domain
         .identify(&intent.control, &intent.resource, &intent.account, &intent.region)
         .await?;
-    let found = found
-        .filter(|found| found.arn == intent.arn)
-        .ok_or_else(|| Refusal::conflict(format!("{} is gone", intent.resource)))?;
+    if found.arn != intent.arn {
+        return Err(Refusal::conflict(format!("{} is gone", intent.resource)));
+    }
 
     let order = order(operator, caller, id, Verb::Undo, None);
     let given = Exemption {

@@ -27,7 +27,10 @@
 //! ## Undo
 //! Sets `HttpTokens` back to `optional`. Nothing else was changed.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_cloudwatch::{
     primitives::DateTime,
@@ -173,6 +176,10 @@ impl Control for Imdsv2 {
             return Err(CallError::new(DESCRIBE, CallErrorKind::NotReady, message));
         }
         Ok(Some(options))
+    }
+
+    async fn tags(&self, target: &InstanceId) -> Result<BTreeMap<String, String>, CallError> {
+        instance::tags(&self.ec2, target).await
     }
 
     fn plan(state: &MetadataOptions) -> Plan<SetTokens> {

@@ -1,9 +1,9 @@
 //! What the controls for instances share: the name of an instance, and the client.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::Client;
-use quell_engine::{Clients, control::TargetError};
+use quell_engine::{CallError, Clients, During as _, control::TargetError};
 use serde::{Deserialize, Serialize};
 
 /// The id of an instance: `i-` and 8 or 17 hexadecimal digits.
@@ -48,6 +48,23 @@ impl fmt::Display for InstanceId {
 pub(crate) fn client(aws: &Clients) -> Client {
     let config = aws_sdk_ec2::config::Builder::from(aws.sdk()).interceptor(aws.calls());
     Client::from_conf(config.build())
+}
+
+/// The instance's tags.
+pub(crate) async fn tags(
+    ec2: &Client,
+    target: &InstanceId,
+) -> Result<BTreeMap<String, String>, CallError> {
+    let reply = ec2.describe_instances().instance_ids(target.as_str()).send().await;
+    let reply = reply.during("ec2:DescribeInstances")?;
+    let tags = reply
+        .reservations()
+        .iter()
+        .flat_map(|reservation| reservation.instances())
+        .flat_map(|instance| instance.tags());
+    Ok(tags
+        .filter_map(|tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default())))
+        .collect())
 }
 
 #[cfg(test)]

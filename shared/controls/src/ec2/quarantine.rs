@@ -273,6 +273,10 @@ impl Control for Quarantine {
         }))
     }
 
+    async fn tags(&self, target: &InstanceId) -> Result<BTreeMap<String, String>, CallError> {
+        instance::tags(&self.ec2, target).await
+    }
+
     fn plan(state: &State) -> Plan<Change> {
         let open = || state.interfaces.iter().filter(|interface| interface.is_open());
         let vpcs: BTreeSet<&str> = open().map(|interface| interface.vpc.as_str()).collect();

@@ -17,6 +17,8 @@
 //! ## Undo
 //! Sets the switches exactly as they were, including "never configured".
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use quell_engine::{
     CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan, Progress, Safety,
@@ -24,7 +26,10 @@ use quell_engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Switches, client::S3};
+use super::{
+    Bucket, Switches,
+    client::{LIST, S3, TAGS},
+};
 
 pub struct BlockPublicAccess(S3);
 
@@ -70,7 +75,7 @@ impl Control for BlockPublicAccess {
                 resource_type: "AWS::S3::Bucket",
             },
         ],
-        reads: &["s3:GetBucketPublicAccessBlock"],
+        reads: &["s3:GetBucketPublicAccessBlock", TAGS, LIST],
         // DeletePublicAccessBlock is authorised by the same action.
         writes: &["s3:PutBucketPublicAccessBlock"],
         visible_within: 30,
@@ -95,6 +100,14 @@ impl Control for BlockPublicAccess {
     async fn assess(&self, bucket: &Bucket) -> Result<Option<Block>, CallError> {
         let found = self.0.switches(bucket).await.or_missing(&["NoSuchBucket"])?;
         Ok(found.map(|switches| Block { switches }))
+    }
+
+    async fn tags(&self, bucket: &Bucket) -> Result<BTreeMap<String, String>, CallError> {
+        self.0.tags(bucket).await
+    }
+
+    async fn unique_id(&self, bucket: &Bucket) -> Result<String, CallError> {
+        self.0.made_at(bucket).await
     }
 
     fn plan(found: &Block) -> Plan<Block> {

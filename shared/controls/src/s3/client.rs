@@ -1,5 +1,7 @@
 //! The clients, and Block Public Access as every control here reads it.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use aws_sdk_s3control::{
     config::{
@@ -11,6 +13,7 @@ use quell_engine::{CallError, CallErrorKind, Clients, During, aws::OrMissing};
 use serde::{Deserialize, Serialize};
 
 use super::Bucket;
+use crate::partition;
 
 /// S3 as seen from one account. Every call about a bucket says whose it must be.
 #[derive(Clone, Debug)]
@@ -34,6 +37,55 @@ impl S3 {
             api: aws_sdk_s3::Client::from_conf(api.build()),
             control: aws_sdk_s3control::Client::from_conf(control.build()),
             account: aws.account().to_owned(),
+        }
+    }
+
+    pub(crate) async fn tags(
+        &self,
+        bucket: &Bucket,
+    ) -> Result<BTreeMap<String, String>, CallError> {
+        let reply = self
+            .api
+            .get_bucket_tagging()
+            .bucket(bucket.as_str())
+            .expected_bucket_owner(&self.account)
+            .send()
+            .await
+            .during(TAGS)
+            .or_missing(&["NoSuchTagSet"])?;
+        let tags = reply.map(|reply| reply.tag_set).unwrap_or_default();
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    }
+
+    /// When the bucket was made: one of the same name that is made anew has another. Asked in the partition's first
+    /// region: elsewhere the date moves with every change of the bucket.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Bucket.html>
+    pub(crate) async fn made_at(&self, bucket: &Bucket) -> Result<String, CallError> {
+        let region = self.api.config().region().map_or("", |region| region.as_ref());
+        let home = aws_sdk_s3::config::Builder::new()
+            .region(aws_sdk_s3::config::Region::new(partition::first_region(region)));
+        let mut from = None;
+        loop {
+            let page = self
+                .api
+                .list_buckets()
+                .prefix(bucket.as_str())
+                .max_buckets(1000)
+                .set_continuation_token(from)
+                .customize()
+                .config_override(home.clone())
+                .send()
+                .await
+                .during(LIST)?;
+            let found = page.buckets().iter().find(|found| found.name() == Some(bucket.as_str()));
+            if let Some(date) = found.and_then(|found| found.creation_date()) {
+                return Ok(date.to_string());
+            }
+            from = page.continuation_token;
+            if from.is_none() {
+                let reason = format!("bucket {bucket} is not among those of the account");
+                return Err(CallError::new(LIST, CallErrorKind::NotReady, reason));
+            }
         }
     }
 
@@ -75,6 +127,10 @@ impl S3 {
         })
     }
 }
+
+/// The actions that a policy with tags, and an exemption, need of every control here.
+pub(crate) const TAGS: &str = "s3:GetBucketTagging";
+pub(crate) const LIST: &str = "s3:ListAllMyBuckets";
 
 const NEVER_CONFIGURED: &str = "NoSuchPublicAccessBlockConfiguration";
 

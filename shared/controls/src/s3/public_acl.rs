@@ -24,6 +24,8 @@
 //! since, and says `AccessControlListNotSupported` if ACLs were disabled since. Both are reported in words, and
 //! nothing changes.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::{
     operation::get_bucket_acl::GetBucketAclOutput,
     types::{self, AccessControlPolicy, ObjectOwnership},
@@ -36,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Bucket, Level,
-    client::{S3, blocked},
+    client::{LIST, S3, TAGS, blocked},
 };
 
 pub struct PublicAcl(S3);
@@ -140,6 +142,8 @@ impl Control for PublicAcl {
             "s3:GetBucketAcl",
             "s3:GetBucketOwnershipControls",
             "s3:GetBucketPublicAccessBlock",
+            TAGS,
+            LIST,
         ],
         writes: &["s3:PutBucketAcl"],
         visible_within: 30,
@@ -173,6 +177,14 @@ impl Control for PublicAcl {
             disabled,
             ignored: Level::of(|switches| switches.ignore_public_acls, own, account),
         }))
+    }
+
+    async fn tags(&self, bucket: &Bucket) -> Result<BTreeMap<String, String>, CallError> {
+        self.0.tags(bucket).await
+    }
+
+    async fn unique_id(&self, bucket: &Bucket) -> Result<String, CallError> {
+        self.0.made_at(bucket).await
     }
 
     fn plan(state: &State) -> Plan<SetAcl> {

@@ -36,6 +36,8 @@
 //! Stores the old text again. AWS refuses this if Block Public Access (`BlockPublicPolicy`) was switched on since; this
 //! is reported in words, and nothing changes.
 
+use std::collections::BTreeMap;
+
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
     Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
@@ -44,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Bucket, Level,
-    client::{S3, blocked},
+    client::{LIST, S3, TAGS, blocked},
     policy::{self, Policy, Private},
 };
 
@@ -112,6 +114,8 @@ impl Control for PublicPolicy {
             "s3:GetAccountPublicAccessBlock",
             "s3:GetBucketPolicy",
             "s3:GetBucketPublicAccessBlock",
+            TAGS,
+            LIST,
         ],
         writes: &["s3:DeleteBucketPolicy", "s3:PutBucketPolicy"],
         visible_within: 30,
@@ -150,6 +154,14 @@ impl Control for PublicPolicy {
         }
         let restricted = Level::of(|switches| switches.restrict_public_buckets, own, account);
         Ok(Some(State { policy, restricted }))
+    }
+
+    async fn tags(&self, bucket: &Bucket) -> Result<BTreeMap<String, String>, CallError> {
+        self.0.tags(bucket).await
+    }
+
+    async fn unique_id(&self, bucket: &Bucket) -> Result<String, CallError> {
+        self.0.made_at(bucket).await
     }
 
     fn plan(state: &State) -> Plan<Change> {

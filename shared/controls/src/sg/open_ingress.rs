@@ -28,6 +28,8 @@
 //! Makes each revoked rule again, with its range, ports, protocol, description and tags. The rules get new ids, so a
 //! tool that knows rules by their ids sees new ones.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::{
     Client,
     operation::authorize_security_group_ingress::AuthorizeSecurityGroupIngressOutput,
@@ -185,6 +187,12 @@ impl Control for OpenIngress {
         };
         let untracking = untracking(&name);
         Ok(Some(Ingress { group: id, name, vpc: group.vpc_id, rules, untracking }))
+    }
+
+    async fn tags(&self, target: &SecurityGroup) -> Result<BTreeMap<String, String>, CallError> {
+        let group = self.group(target).await?;
+        let tags = group.and_then(|group| group.tags).unwrap_or_default().into_iter();
+        Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
     }
 
     fn plan(state: &Ingress) -> Plan<Change> {

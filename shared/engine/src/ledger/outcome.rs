@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Ledger, LedgerError, Record, Status, from_item, string, text};
+use super::{Ledger, LedgerError, Record, Status, record::from_item, text};
 use crate::During as _;
 
 impl Ledger {
@@ -36,8 +36,7 @@ impl Ledger {
                 .await
                 .during("dynamodb:Query")?;
             for item in page.items() {
-                let id = string(item, "pk").and_then(|pk| pk.strip_prefix("REC#")).unwrap_or("?");
-                match from_item(id, item) {
+                match from_item(item) {
                     Ok(record) if is_wanted(&record) => records.push(record),
                     Ok(_) | Err(LedgerError::Newer { .. }) => {}
                     Err(error) => return Err(error),

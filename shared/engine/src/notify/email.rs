@@ -194,12 +194,11 @@ mod tests {
     #[test]
     fn says_how_to_turn_it_on() {
         let mut message = samples::message(Outcome::Observed);
-        assert!(
-            body(&message)
-                .contains("add s3-public-acl=enforce to the stack's parameter Modes, and")
-        );
+        assert!(body(&message).contains(
+            "write s3-public-acl = \"enforce\" under controls in the policy, publish it with quell policy apply,"
+        ));
         message.control.safety = crate::Safety::NeedsApproval;
-        assert!(body(&message).contains("a wildcard does not do"));
+        assert!(body(&message).contains("for a wildcard a person is asked"));
         message.control.safety = crate::Safety::ReportOnly;
         assert!(body(&message).contains("Quell never fixes this by itself"));
     }

@@ -296,12 +296,13 @@ impl Message {
             Outcome::Observed if self.changes.is_empty() && self.left_out == 0 => return None,
             Outcome::Observed => {
                 let wildcard = match self.control.safety {
-                    Safety::NeedsApproval => " (the name itself: a wildcard does not do)",
+                    Safety::NeedsApproval => " (the name itself: for a wildcard a person is asked)",
                     _ => "",
                 };
                 return Some(format!(
-                    "To let Quell fix this, add {} to the stack's parameter Modes{wildcard}, and set the ceiling of function {} to act.",
-                    quote(&format!("{}=enforce", self.control.id)),
+                    "To let Quell fix this, write {} under controls in the policy{wildcard}, publish it with {}, and set the ceiling of function {} to act.",
+                    quote(&format!("{} = \"enforce\"", self.control.id)),
+                    quote("quell policy apply"),
                     quote(&self.control.function),
                 ));
             }

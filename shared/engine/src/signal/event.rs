@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     EventError, Reason, Refusal, Signal, Trigger, access_analyzer, cloudtrail, config,
     fields::{Fields, brief},
-    guardduty, health, instance_state, manual, schedule, securityhub, sign_in,
+    guardduty, health, instance_state, manual, operator, schedule, securityhub, sign_in,
 };
 
 /// More than EventBridge delivers, and so little that the event still fits a dead-letter queue (SQS takes 1 MiB).
@@ -99,6 +99,9 @@ pub fn parse_for(event: &str, options: &ParseOptions) -> Result<Vec<Heard>, Even
 fn hear(event: &Envelope<'_>) -> Result<Vec<Heard>, Stop> {
     if event.source == manual::SOURCE {
         return one(manual::hear(event));
+    }
+    if event.source == operator::SOURCE {
+        return one(operator::hear(event));
     }
     if !is_of_aws(event.source) {
         return Err(Reason::MockSource { source: brief(event.source) }.into());

@@ -13,6 +13,7 @@ mod guardduty;
 mod health;
 mod instance_state;
 mod manual;
+mod operator;
 mod reason;
 #[cfg(test)]
 mod samples;
@@ -105,6 +106,15 @@ pub enum Trigger {
     },
     Schedule {
         rule: String,
+    },
+    /// Somebody, or recovery, says that a record of the ledger is worth a look.
+    Record {
+        record: String,
+    },
+    /// Somebody wants to know what a control calls a resource.
+    Identify {
+        control: String,
+        resource: String,
     },
     /// A person asked for one control on one resource.
     Manual {

@@ -16,6 +16,15 @@ def call(method, path, body=None, headers=None):
     return reply.status, reply.headers, reply.read()
 
 
+def make_buckets(name, count):
+    """One call to AWS after another."""
+    aws = http.client.HTTPConnection(os.environ["AWS_ENDPOINT_URL"].removeprefix("http://"))
+    signature = "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request"
+    for number in range(count):
+        aws.request("PUT", f"/{name}-{number}", headers={"Authorization": signature})
+        aws.getresponse().read()
+
+
 def failure(kind, message):
     return json.dumps({"errorType": kind, "errorMessage": message, "stackTrace": []})
 
@@ -46,6 +55,8 @@ def main():
         what = event["do"]
         if what == "hang":
             time.sleep(3600)
+        if what == "call":
+            make_buckets(event["bucket"], event["times"])
         if what == "exit":
             sys.exit(7)
         if what == "meet":

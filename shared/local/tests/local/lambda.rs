@@ -54,7 +54,7 @@ async fn events_at_the_same_time_have_a_process_each() {
 
 #[tokio::test]
 async fn a_program_sees_what_lambda_sets_and_what_is_given() {
-    let function = function(&[("QUELL_MODES", "s3-public-acl=enforce")], LONG);
+    let function = function(&[("QUELL_CEILING", "act")], LONG);
     let attempt = function.invoke(event(json!({"do": "answer"}))).await.unwrap();
     let response = response(&attempt.answer);
     let environment = response["environment"].as_object().unwrap();
@@ -63,7 +63,7 @@ async fn a_program_sees_what_lambda_sets_and_what_is_given() {
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_REGION", "eu-west-1"),
-        ("QUELL_MODES", "s3-public-acl=enforce"),
+        ("QUELL_CEILING", "act"),
     ] {
         assert_eq!(environment[name], value);
     }

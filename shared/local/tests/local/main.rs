@@ -4,4 +4,6 @@
 
 mod emulator;
 mod lambda;
+mod ledger_semantics;
+mod proxy;
 mod stack;

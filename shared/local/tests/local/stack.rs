@@ -77,12 +77,11 @@ async fn the_ledger_has_its_index() {
 async fn functions_are_told_where_they_are() {
     let emulator = Emulator::start().unwrap();
     let stack = Stack::deploy(&emulator.cloud()).await.unwrap();
-    let environment = stack.environment("act", "s3-public-acl=enforce");
+    let environment = stack.environment("act");
     for (name, value) in [
         ("QUELL_LEDGER_TABLE", "quell-ledger"),
         ("QUELL_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:quell-messages"),
         ("QUELL_CEILING", "act"),
-        ("QUELL_MODES", "s3-public-acl=enforce"),
         ("AWS_ENDPOINT_URL", &emulator.endpoint),
     ] {
         assert!(environment.contains(&(name.to_owned(), value.to_owned())), "{name}");
