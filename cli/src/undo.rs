@@ -57,7 +57,10 @@ impl Undo {
 pub(crate) async fn undo(place: &Place, record: &Record) -> Result<Record, Error> {
     let (id, control) = (record.id.as_str(), record.intent.control.as_str());
     let before = attempts(place, control, id).await?;
-    operator::order(place, &json!({"verb": "undo", "record": id})).await?;
+    let answer = operator::order(place, &json!({"verb": "undo", "record": id})).await?;
+    if answer.state != "done" {
+        terminal::progress(&terminal::clean(&answer.detail));
+    }
     let look = || async {
         let undone = place.ledger.read(id).await.map_err(|error| Error::Trouble(error.into()))?;
         let undone = undone.filter(|record| record.status == Status::Undone);
@@ -78,7 +81,7 @@ pub(crate) async fn undo(place: &Place, record: &Record) -> Result<Record, Error
 
 /// What was tried to undo the record, newest first.
 async fn attempts(place: &Place, control: &str, id: &str) -> Result<Vec<Record>, Error> {
-    let newest = place.ledger.newest(control, 50).await;
+    let newest = place.ledger.newest(control, None, 50).await;
     let newest = newest.map_err(|error| Error::Trouble(error.into()))?.into_iter();
     Ok(newest.filter(|record| record.intent.undoes.as_deref() == Some(id)).collect())
 }

@@ -4,7 +4,7 @@ use std::{env, sync::OnceLock};
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use quell_engine::{Clients, Meta, ledger::Ledger, log, notify::Topic, text};
+use quell_engine::{Clients, Meta, aws::CALL_TIME, ledger::Ledger, log, notify::Topic, text};
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,7 +63,7 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
         let aws = match home.get() {
             Some(aws) => aws,
             None => {
-                let aws = Clients::load(&account, &region).await;
+                let aws = Clients::load(&account, &region, CALL_TIME).await;
                 home.get_or_init(|| aws)
             }
         };

@@ -4,7 +4,6 @@ use jiff::SignedDuration;
 use quell_engine::{
     Severity,
     ledger::{Exemption, Record},
-    text,
 };
 use serde_json::json;
 
@@ -167,7 +166,7 @@ async fn somebody_else(
     caller: &Caller,
     exemption: &Exemption,
 ) -> Result<(), Refusal> {
-    let newest = operator.ledger.newest(&exemption.control, LOOKED_THROUGH).await?;
+    let newest = operator.ledger.newest(&exemption.control, None, LOOKED_THROUGH).await?;
     let about = newest.iter().filter(|record| record.intent.undoes.is_none());
     let Some(record) = about.into_iter().find(|record| record.intent.arn == exemption.arn) else {
         return Ok(());
