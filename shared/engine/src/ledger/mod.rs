@@ -28,6 +28,7 @@ mod outcome;
 mod policy;
 mod record;
 mod settle;
+mod together;
 
 use std::collections::HashMap;
 
