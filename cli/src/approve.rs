@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use quell_engine::ledger::{Record, Status, plan_hash};
+use quell_engine::ledger::{Record, Status};
 use serde_json::{Value, json};
 
 use crate::{Error, operator, place::Place, records, terminal};
@@ -47,8 +47,7 @@ impl Approve {
         if !self.yes && record.status == Status::Pending {
             confirm("Make these changes?")?;
         }
-        let plan = plan_hash(&intent.plan, &intent.before);
-        let order = json!({"verb": "approve", "record": record.id, "plan": plan});
+        let order = json!({"verb": "approve", "record": record.id, "plan": intent.plan_hash});
         operator::order(&place, &order).await?;
         let record = operator::rested(&place, &record.id, "waiting until it is fixed").await?;
         told(&record, self.json)?;

@@ -154,6 +154,7 @@ impl Invoke {
                 ("QUELL_ACCOUNT", place.aws.account()),
                 ("QUELL_LEDGER_TABLE", place.table.as_str()),
                 ("QUELL_TOPIC_ARN", &topic),
+                ("QUELL_LEASE_MARGIN", "30"),
                 ("QUELL_CEILING", ceiling),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),

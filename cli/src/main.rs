@@ -23,8 +23,8 @@ mod undo;
 /// Puts dangerous changes in AWS accounts right, seconds after they are made.
 ///
 /// Where it works: `demo`, and `invoke` without AWS_ENDPOINT_URL, bring an AWS of their own that vanishes with them.
-/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; `records`, `undo` and `policy` else go to your AWS
-/// account, with the credentials of your environment.
+/// With AWS_ENDPOINT_URL set, everything goes to that endpoint; else everything but these goes to your AWS account, with
+/// the credentials of your environment.
 #[derive(Parser)]
 #[command(name = "quell", version, max_term_width = 100)]
 struct Arguments {

@@ -57,7 +57,10 @@ impl Undo {
 pub(crate) async fn undo(place: &Place, record: &Record) -> Result<Record, Error> {
     let (id, control) = (record.id.as_str(), record.intent.control.as_str());
     let before = attempts(place, control, id).await?;
-    operator::order(place, &json!({"verb": "undo", "record": id})).await?;
+    let answer = operator::order(place, &json!({"verb": "undo", "record": id})).await?;
+    if answer.state != "done" {
+        terminal::progress(&terminal::clean(&answer.detail));
+    }
     let look = || async {
         let undone = place.ledger.read(id).await.map_err(|error| Error::Trouble(error.into()))?;
         let undone = undone.filter(|record| record.status == Status::Undone);

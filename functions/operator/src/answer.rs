@@ -4,7 +4,7 @@ use quell_engine::{CallError, ledger::LedgerError, text};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::request::Caller;
+use crate::{domain::IdentifyError, request::Caller};
 
 /// The answer to an order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -121,6 +121,15 @@ impl From<LedgerError> for Refusal {
             LedgerError::Call(error) => error.into(),
             error @ LedgerError::Overtaken { .. } => Self::conflict(error.to_string()),
             error => Self { status: 500, record: None, detail: error.to_string() },
+        }
+    }
+}
+
+impl From<IdentifyError> for Refusal {
+    fn from(error: IdentifyError) -> Self {
+        match error {
+            IdentifyError::Unknown(reason) => Self::absent(reason),
+            IdentifyError::Call(error) => error.into(),
         }
     }
 }

@@ -1,9 +1,18 @@
 //! The functions that look at resources and change them. The operator only says where to look.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
-use quell_engine::{CallError, CallErrorKind, Clients, During as _, Meta, ledger::Record};
+use aws_sdk_lambda::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+    primitives::Blob,
+    types::InvocationType,
+};
+use quell_engine::{
+    CallError, CallErrorKind, Clients, During as _, Meta, Report,
+    ledger::Record,
+    report::{Identified, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,13 +27,14 @@ pub(crate) struct Domain {
     request_id: String,
 }
 
-/// A resource as its own function knows it.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub(crate) struct Identified {
-    pub(crate) arn: String,
-    pub(crate) unique_id: String,
-    /// As people know it.
-    pub(crate) resource: String,
+/// Why it is not known what a resource is.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum IdentifyError {
+    /// There is no such resource, or nothing that the control looks at.
+    #[error("{0}")]
+    Unknown(String),
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -53,17 +63,8 @@ impl Domain {
 
     /// Makes the function of the record's control look at the record. What it does then it decides by what it reads.
     pub(crate) async fn hint(&self, record: &Record) -> Result<(), CallError> {
-        let intent = &record.intent;
-        let event = json!({
-            "source": "quell.operator",
-            "id": format!("{}-{}", self.request_id, record.id),
-            "detail": {
-                "record": record.id,
-                "account": intent.account,
-                "region": intent.region,
-            },
-        });
-        let function = self.function(&intent.control)?;
+        let function = self.function(&record.intent.control)?;
+        let event = self.event(record);
         self.lambda
             .invoke()
             .function_name(function)
@@ -75,14 +76,28 @@ impl Domain {
         Ok(())
     }
 
-    /// Asks the function of the control for the resource's ARN and unique id. `None`: there is no such resource.
+    /// The same, and waits for what comes of it.
+    pub(crate) async fn hint_and_wait(&self, record: &Record) -> Result<Report, CallError> {
+        let function = self.function(&record.intent.control)?;
+        let payload = self.answer(function, &self.event(record)).await?;
+        let response = Response::deserialize(&payload.said).map_err(|_| {
+            let said = payload.text("errorMessage");
+            CallError::new(INVOKE, CallErrorKind::Refused, said)
+        })?;
+        response.results.into_iter().next().ok_or_else(|| {
+            let said = response.refused.into_iter().chain(response.ignored).next();
+            CallError::new(INVOKE, CallErrorKind::Refused, said.unwrap_or_default())
+        })
+    }
+
+    /// Asks the function of the control for the resource's ARN and unique id.
     pub(crate) async fn identify(
         &self,
         control: &str,
         resource: &str,
         account: &str,
         region: &str,
-    ) -> Result<Option<Identified>, CallError> {
+    ) -> Result<Identified, IdentifyError> {
         let event = json!({
             "source": "quell.operator",
             "id": self.request_id,
@@ -93,32 +108,61 @@ impl Domain {
             },
         });
         let function = self.function(control)?;
+        let payload = self.answer(function, &event).await?;
+        let unusable = |reason: String| CallError::new(INVOKE, CallErrorKind::Refused, reason);
+        if payload.is_error {
+            let message = payload.text("errorMessage");
+            // What the person named, not the function, is wrong.
+            return Err(match payload.text("errorType").as_str() {
+                "Resource" | "Target" => IdentifyError::Unknown(message),
+                _ => unusable(message).into(),
+            });
+        }
+        let refused = payload.said.pointer("/refused/0").and_then(Value::as_str);
+        match (payload.said.get("identified"), refused) {
+            (Some(identified), _) => Identified::deserialize(identified).map_err(|error| {
+                unusable(format!("{function} answered what cannot be read: {error}")).into()
+            }),
+            (None, Some(refused)) => Err(IdentifyError::Unknown(refused.to_owned())),
+            (None, None) => Err(unusable(format!(
+                "{function} does not know {control}; deploy all of Quell in one version"
+            ))
+            .into()),
+        }
+    }
+
+    /// Says which record to look at, and decides nothing.
+    fn event(&self, record: &Record) -> Value {
+        json!({
+            "source": "quell.operator",
+            "id": format!("{}-{}", self.request_id, record.id),
+            "detail": {
+                "record": record.id,
+                "account": record.intent.account,
+                "region": record.intent.region,
+            },
+        })
+    }
+
+    /// What a function answers.
+    async fn answer(&self, function: &str, event: &Value) -> Result<Payload, CallError> {
         let reply = self
             .lambda
             .invoke()
             .function_name(function)
             .invocation_type(InvocationType::RequestResponse)
             .payload(Blob::new(event.to_string()))
+            .customize()
+            .config_override(patient())
             .send()
             .await
             .during(INVOKE)?;
-        let payload = reply.payload().map(Blob::as_ref).unwrap_or_default();
-        let unusable = |reason: String| CallError::new(INVOKE, CallErrorKind::Refused, reason);
-        let payload: Value = serde_json::from_slice(payload).map_err(|error| {
-            unusable(format!("{function} answered what cannot be read: {error}"))
+        let said = reply.payload().map(Blob::as_ref).unwrap_or_default();
+        let said = serde_json::from_slice(said).map_err(|error| {
+            let reason = format!("{function} answered what cannot be read: {error}");
+            CallError::new(INVOKE, CallErrorKind::Refused, reason)
         })?;
-        if reply.function_error().is_some() {
-            let message =
-                payload.get("errorMessage").and_then(Value::as_str).unwrap_or("no reason given");
-            return Err(unusable(message.to_owned()));
-        }
-        match payload.get("identified") {
-            None => Err(unusable(format!("{function} does not identify resources; upgrade it"))),
-            Some(Value::Null) => Ok(None),
-            Some(identified) => Identified::deserialize(identified).map(Some).map_err(|error| {
-                unusable(format!("{function} answered what cannot be read: {error}"))
-            }),
-        }
+        Ok(Payload { said, is_error: reply.function_error().is_some() })
     }
 
     fn function(&self, control: &str) -> Result<&str, CallError> {
@@ -131,6 +175,30 @@ impl Domain {
         })
     }
 }
+
+/// A function's response, or what it says went wrong.
+struct Payload {
+    said: Value,
+    is_error: bool,
+}
+
+impl Payload {
+    fn text(&self, name: &str) -> String {
+        self.said.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// A person waits, and the operator itself has a minute: one attempt, with time for a function that has to start.
+fn patient() -> aws_sdk_lambda::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(ANSWERS_WITHIN)
+        .operation_timeout(ANSWERS_WITHIN)
+        .build();
+    aws_sdk_lambda::Config::builder().timeout_config(timeouts).retry_config(RetryConfig::disabled())
+}
+
+const ANSWERS_WITHIN: Duration = Duration::from_secs(40);
 
 fn parse(functions: &str) -> Result<BTreeMap<String, String>, FunctionsError> {
     let pairs = functions.split(',').map(str::trim).filter(|pair| !pair.is_empty());

@@ -5,7 +5,6 @@ use quell_engine::{
     CallError, Outcome,
     ledger::{Exemption, LedgerError, Record, Status, Verb},
     notify::{self, Message},
-    policy::Policy,
     text,
 };
 use serde_json::{Value, json};
@@ -32,12 +31,10 @@ const UNUSED: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Sees to everything that is due. What fails is tried again with the next run.
 pub(crate) async fn run(operator: &Operator) -> Result<Value, RecoveryError> {
-    let policy = operator.ledger.policy().await?.map(|published| published.policy);
-    let policy = policy.unwrap_or_else(Policy::observe);
     let (mut hinted, mut parked, mut told, mut failed) = (vec![], vec![], vec![], vec![]);
     for record in operator.ledger.due(operator.now, AT_ONCE).await? {
         let id = record.id.clone();
-        match see_to(operator, &policy, record).await {
+        match see_to(operator, record).await {
             Ok(Done::Hinted) => hinted.push(id),
             Ok(Done::Parked) => parked.push(id),
             Ok(Done::Overtaken) => {}
@@ -77,21 +74,13 @@ enum Done {
     Overtaken,
 }
 
-async fn see_to(
-    operator: &Operator,
-    policy: &Policy,
-    mut record: Record,
-) -> Result<Done, CallError> {
-    let hours = policy.approvals.expire_hours;
-    let expires = record.intent.created + SignedDuration::from_hours(hours.into());
+async fn see_to(operator: &Operator, mut record: Record) -> Result<Done, CallError> {
     let is_unanswered = record.status == Status::Pending
-        && operator.now >= expires
+        && record.intent.expires.is_some_and(|expires| expires <= operator.now)
         && !is_approved(operator, &record).await?;
     if is_unanswered {
-        let reason = format!(
-            "nobody approved it within {hours} hours; `quell resume {}` has it planned anew",
-            record.id
-        );
+        let reason =
+            format!("nobody approved it in time; `quell resume {}` has it planned anew", record.id);
         let told = record.result.told;
         let by = &operator.request_id;
         match operator.ledger.settle(record, Status::Parked, Some(reason), told, by).await {
@@ -165,7 +154,9 @@ fn is_expiring(exemption: &Exemption, now: Timestamp) -> bool {
 }
 
 fn is_long_unseen(exemption: &Exemption, now: Timestamp) -> bool {
+    // Of one that ends soon people heard already.
     exemption.told_unused.is_none()
+        && exemption.told_expiring.is_none()
         && now < exemption.expires
         && now.duration_since(exemption.granted) >= UNUSED
 }

@@ -517,6 +517,7 @@ impl<'a, C: Control> Run<'a, C> {
         self.seen = Some(place);
         if is_first {
             self.planned = Some(place);
+            self.step("assessed", "");
         }
         match spared {
             Ok(true) => Answer::Seen(Sight::Spared(place)),

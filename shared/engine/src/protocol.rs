@@ -281,6 +281,13 @@ pub struct Hitch {
     pub goes_on: bool,
 }
 
+impl Hitch {
+    fn after(self, earlier: Option<Self>) -> Self {
+        let unsure = self.unsure || earlier.is_some_and(|earlier| earlier.unsure);
+        Self { unsure, ..self }
+    }
+}
+
 /// What came of a command.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Answer {
@@ -428,6 +435,8 @@ enum Begin {
     Stored,
     /// A stored one that an earlier evaluation left unfinished.
     Takeover,
+    /// A stored one that failed.
+    Retry,
 }
 
 /// What follows a superseded record.
@@ -509,14 +518,14 @@ impl Evaluation {
             (Phase::Waiting, [Answer::Waited(false)]) => Next::End(End::Again(Busy::Locked)),
             (Phase::Superseding(then), [Answer::Committed(ended)]) => self.superseded(then, ended),
             (Phase::Changing { order, at, hitch }, [Answer::Changed(changed)]) => {
-                self.changed(now, order, at, hitch, *changed)
+                self.changed(order, at, hitch, *changed)
             }
             (Phase::Noting { order, at, hitch }, [Answer::Committed(ended)]) => match ended {
                 Ok(()) => self.change(now, order, at, hitch),
                 // What was made stays; the rest waits for a person.
                 Err(Refusal::Halted) => {
                     self.restore();
-                    self.settle(self.unfinished())
+                    self.settle(self.unfinished(hitch, None))
                 }
                 Err(_) => Next::End(End::Failed),
             },
@@ -608,7 +617,7 @@ impl Evaluation {
             }
             // Nothing is locked by these; only people were not told yet.
             // The delivery that put it may be about to tell: only recovery, which comes later, does it for it.
-            _ if life.open && self.purpose == Purpose::Record => {
+            _ if life.open && self.purpose == Purpose::Record && self.attempt == self.first => {
                 self.record = Some((known.id.clone(), life.clone()));
                 self.settle(life.status)
             }
@@ -736,7 +745,12 @@ impl Evaluation {
         life.writer.clone_from(&self.holder.evaluation);
         life.open = true;
         let is_over = matches!(life.status, Status::Fixed | Status::Undone | Status::Superseded);
-        if how == Begin::Stored {
+        // A failed one is tried again: should this attempt die, its change may be what put it right.
+        let how = match life.status {
+            Status::Failed if how == Begin::Takeover => Begin::Retry,
+            _ => how,
+        };
+        if matches!(how, Begin::Stored | Begin::Retry) {
             life.status = Status::Applying;
         }
         let mut writes = vec![
@@ -787,7 +801,7 @@ impl Evaluation {
         let Answer::Seen(sight) = again else {
             return match how {
                 Begin::New | Begin::Stored => self.settle(Status::Failed),
-                Begin::Takeover => Next::End(End::Failed),
+                Begin::Takeover | Begin::Retry => Next::End(End::Failed),
             };
         };
         let is_unchanged = sight.state().is_some() && sight.state() == self.before;
@@ -798,7 +812,7 @@ impl Evaluation {
             }
             Begin::New | Begin::Stored if *sight == Sight::Gone => self.supersede(Then::Gone),
             Begin::New | Begin::Stored => self.supersede(Then::Evaluate),
-            Begin::Takeover => self.resume(now, order, sight, is_unchanged),
+            Begin::Takeover | Begin::Retry => self.resume(now, order, how, sight, is_unchanged),
         }
     }
 
@@ -807,6 +821,7 @@ impl Evaluation {
         &mut self,
         now: Millis,
         order: Vec<usize>,
+        how: Begin,
         sight: &Sight,
         is_unchanged: bool,
     ) -> Next {
@@ -820,24 +835,19 @@ impl Evaluation {
             return self.tell();
         }
         if self.purpose == Purpose::Undo {
-            let is_halfway = self.changes > 1 && life.status != Status::Failed;
+            let is_halfway = self.changes > 1 && how != Begin::Retry;
             if !is_unchanged && !is_good && !is_halfway {
                 // Somebody else wrote into it: what they wrote must not be lost, and people must hear.
-                return self.settle(self.unfinished());
+                return self.settle(self.unfinished(None, None));
             }
             return self.change(now, order, 0, None);
         }
         let all_done = (0..self.changes).all(|index| life.done.contains(&index));
         match sight {
             Sight::Gone => self.supersede(Then::Gone),
-            // Somebody else put it right before anything was done under this record.
-            _ if is_good && self.changes > 1 && life.done.is_empty() => {
-                self.settle(Status::Superseded)
-            }
-            _ if is_good && self.changes == 1 => {
-                // A change that failed is not what put it right.
-                let is_failed = life.status == Status::Failed;
-                self.settle(if is_failed { Status::Superseded } else { Status::Fixed })
+            _ if is_good && (self.changes == 1 || life.done.is_empty()) => {
+                // A change that failed is not what put it right; any other may be.
+                self.settle(if how == Begin::Retry { Status::Superseded } else { Status::Fixed })
             }
             // Something new is wrong, which the stored plan cannot know.
             _ if all_done && !is_good => self.supersede(Then::Evaluate),
@@ -849,7 +859,7 @@ impl Evaluation {
     fn change(&mut self, now: Millis, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
         let Some(&index) = order.get(at) else { return self.verify(hitch) };
         if now >= self.last_start {
-            return self.settle(self.unfinished());
+            return self.settle(self.unfinished(hitch, None));
         }
         self.phase = Phase::Changing { order, at, hitch };
         Next::Do(vec![Command::Change(index)])
@@ -857,7 +867,6 @@ impl Evaluation {
 
     fn changed(
         &mut self,
-        now: Millis,
         order: Vec<usize>,
         at: usize,
         hitch: Option<Hitch>,
@@ -875,19 +884,23 @@ impl Evaluation {
                 if is_last {
                     return self.verify(hitch);
                 }
-                // What was made must be known to whoever takes over, and the kill switch may be on by now.
-                let mut writes: Vec<_> = self.update(|_| {}).into_iter().collect();
-                if self.purpose != Purpose::Undo {
-                    writes.push(Write::Running);
-                }
-                self.phase = Phase::Noting { order, at: at + 1, hitch };
-                Next::Do(vec![Command::Commit(writes)])
+                self.note(order, at + 1, hitch)
             }
-            Err(failed) if failed.goes_on => {
-                self.change(now, order, at + 1, Some(hitch.unwrap_or(failed)))
+            Err(failed) if failed.goes_on && !is_last => {
+                self.note(order, at + 1, Some(failed.after(hitch)))
             }
-            Err(failed) => self.verify(Some(hitch.unwrap_or(failed))),
+            Err(failed) => self.verify(Some(failed.after(hitch))),
         }
+    }
+
+    /// What was made must be known to whoever takes over, and the kill switch may be on by now.
+    fn note(&mut self, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
+        let mut writes: Vec<_> = self.update(|_| {}).into_iter().collect();
+        if self.purpose != Purpose::Undo {
+            writes.push(Write::Running);
+        }
+        self.phase = Phase::Noting { order, at, hitch };
+        Next::Do(vec![Command::Commit(writes)])
     }
 
     fn verify(&mut self, hitch: Option<Hitch>) -> Next {
@@ -897,7 +910,9 @@ impl Evaluation {
     }
 
     fn verified(&mut self, hitch: Option<Hitch>, seen: &Answer) -> Next {
-        let Answer::Seen(sight) = seen else { return self.settle(self.unfinished()) };
+        let Answer::Seen(sight) = seen else {
+            return self.settle(self.unfinished(hitch, None));
+        };
         let ended = match self.purpose {
             Purpose::Undo => Status::Undone,
             Purpose::Event | Purpose::Record => Status::Fixed,
@@ -911,7 +926,7 @@ impl Evaluation {
                 // No answer may mean that it was made; a refusal means that somebody else made it.
                 self.settle(if hitch.unsure || is_undo { ended } else { Status::Superseded })
             }
-            _ => self.settle(self.unfinished()),
+            _ => self.settle(self.unfinished(hitch, Some(sight))),
         }
     }
 
@@ -922,10 +937,13 @@ impl Evaluation {
         }
     }
 
-    /// Partial, once any change is known to be made.
-    fn unfinished(&self) -> Status {
+    /// Partial, once any change is made or may have been: only that can be undone.
+    fn unfinished(&self, hitch: Option<Hitch>, sight: Option<&Sight>) -> Status {
+        let may_be_changed = hitch.is_some_and(|hitch| hitch.unsure)
+            && sight.is_none_or(|sight| sight.state() != self.before);
         match &self.record {
             Some((_, life)) if !life.done.is_empty() => Status::Partial,
+            Some(_) if may_be_changed => Status::Partial,
             _ => Status::Failed,
         }
     }

@@ -16,6 +16,7 @@ pub(crate) type Lint = fn(&Template) -> Vec<String>;
 /// What every function may do with Quell's own resources.
 pub(crate) const ENGINE: &[&str] = &[
     "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
     "dynamodb:GetItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
@@ -526,6 +527,23 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
         }
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
+        let families: &[&str] = if serves_controls(function) {
+            &["BUD#*", "LCK#*", "OWN#*", "REC#*"]
+        } else {
+            &["APR#*", "EXM#*", "HLT#halt", "REC#*"]
+        };
+        let writes = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
+        for statement in &statements {
+            let actions = texts(&statement["Action"]);
+            let condition = &statement["Condition"];
+            let keys = texts(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]);
+            let is_bound = !keys.is_empty()
+                && keys.iter().all(|key| families.contains(key))
+                && condition["Null"]["dynamodb:LeadingKeys"] == "false";
+            if actions.iter().any(|action| writes.contains(action)) && !is_bound {
+                complaints.push(format!("{role}: {} is not bound to its items", statement["Sid"]));
+            }
+        }
         if serves_controls(function) {
             let more = statements.iter().flat_map(|statement| texts(&statement["Action"]));
             for action in more.filter(|action| OPERATOR.contains(action)) {
@@ -563,19 +581,6 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
         if wakes != expected.iter().map(String::as_str).collect() {
             complaints
                 .push(format!("{role}: may not wake exactly the functions that serve controls"));
-        }
-        let families = BTreeSet::from(["APR#*", "EXM#*", "HLT#halt", "REC#*"]);
-        let writes = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
-        for statement in statements {
-            let actions = texts(&statement["Action"]);
-            let condition = &statement["Condition"];
-            let keys = texts(&condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]);
-            let is_bound = !keys.is_empty()
-                && keys.iter().all(|key| families.contains(key))
-                && condition["Null"]["dynamodb:LeadingKeys"] == "false";
-            if actions.iter().any(|action| writes.contains(action)) && !is_bound {
-                complaints.push(format!("{role}: {} is not bound to orders", statement["Sid"]));
-            }
         }
     }
     for (id, policy) in template.all("AWS::IAM::ManagedPolicy") {

@@ -325,12 +325,17 @@ const LINTS: &[(Lint, &[Fault])] = &[
             (
                 "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
                 r#""POL#*""#,
-                "is not bound to orders",
+                "is not bound to its items",
             ),
             (
                 "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/Null",
                 "",
-                "is not bound to orders",
+                "is not bound to its items",
+            ),
+            (
+                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/4/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""EXM#*""#,
+                "S3ExposureRole: \"LedgerRecords\" is not bound to its items",
             ),
             (
                 "/Resources/OperatorPeople/Properties/PolicyDocument/Statement/1/Condition",

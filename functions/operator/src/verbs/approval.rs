@@ -1,7 +1,6 @@
 //! Approve and deny.
 
-use jiff::SignedDuration;
-use quell_engine::ledger::{Record, Status, Verb, plan_hash};
+use quell_engine::ledger::{Record, Status, Verb};
 
 use super::{find, give, not_halted, order, wake};
 use crate::{
@@ -28,14 +27,15 @@ pub(super) async fn approve(
             None => "the event does not say who made the change, so nobody can approve it as somebody else; put the resource right by hand, or deny it".to_owned(),
         }));
     }
-    if plan != plan_hash(&record.intent.plan, &record.intent.before) {
+    if plan != record.intent.plan_hash {
         return Err(Refusal::conflict(format!(
             "`{}` is not the hash of this record's plan; look at it with `quell records {id}`, and approve what it shows",
             quell_engine::text::plain(plan)
         )));
     }
-    let expires = expires(caller, &record);
-    if operator.now >= expires {
+    if let Some(expires) = record.intent.expires
+        && operator.now >= expires
+    {
         return Err(Refusal::conflict(format!(
             "nobody approved it until {expires:.0}; `quell resume {id}` has it planned anew"
         )));
@@ -81,9 +81,4 @@ async fn waiting(operator: &Operator, id: &str) -> Result<Record, Refusal> {
         }
         other => format!("it is {} and does not wait for a person", other.name()),
     }))
-}
-
-/// Until when the record waits.
-pub(crate) fn expires(caller: &Caller, record: &Record) -> jiff::Timestamp {
-    record.intent.created + SignedDuration::from_hours(caller.policy.approvals.expire_hours.into())
 }

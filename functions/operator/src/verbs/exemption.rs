@@ -4,7 +4,6 @@ use jiff::SignedDuration;
 use quell_engine::{
     Severity,
     ledger::{Exemption, Record},
-    text,
 };
 use serde_json::json;
 
@@ -70,13 +69,6 @@ pub(super) async fn add(
         .domain
         .identify(meta.id, &exemption.resource, &operator.account, &exemption.region)
         .await?;
-    let found = found.ok_or_else(|| {
-        Refusal::absent(format!(
-            "there is no {} in {}; name it as `quell records` does",
-            text::plain(&exemption.resource),
-            text::plain(&exemption.region)
-        ))
-    })?;
     exemption.arn = found.arn;
     exemption.unique_id = found.unique_id;
     exemption.resource = found.resource;

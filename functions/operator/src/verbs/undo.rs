@@ -2,9 +2,11 @@
 
 use jiff::SignedDuration;
 use quell_engine::{
-    Severity,
+    Outcome, Severity,
     ledger::{Exemption, Status, Subject, Verb},
 };
+
+use serde_json::json;
 
 use super::{find, not_halted, order, wake};
 use crate::{
@@ -53,9 +55,9 @@ pub(super) async fn undo(
         .domain
         .identify(&intent.control, &intent.resource, &intent.account, &intent.region)
         .await?;
-    let found = found
-        .filter(|found| found.arn == intent.arn)
-        .ok_or_else(|| Refusal::conflict(format!("{} is gone", intent.resource)))?;
+    if found.arn != intent.arn {
+        return Err(Refusal::conflict(format!("{} is gone", intent.resource)));
+    }
 
     let order = order(operator, caller, id, Verb::Undo, None);
     let given = Exemption {
@@ -85,16 +87,37 @@ pub(super) async fn undo(
         unique_id: &given.unique_id,
     };
     // A longer one that somebody gave before is not cut short.
-    let exemption = there
-        .filter(|there| {
-            there.expires > given.expires && there.admits(subject, operator.now, None).is_ok()
-        })
-        .unwrap_or(given);
+    let is_kept = there.as_ref().is_some_and(|there| {
+        there.expires > given.expires && there.admits(subject, operator.now, None).is_ok()
+    });
+    let exemption = if is_kept { there.clone().unwrap_or(given) } else { given };
     operator.ledger.order_undo(&order, &exemption).await?;
-    wake(operator, &record).await?;
-    let detail = format!(
-        "{} is put back as it was, if nobody changed it since; until {:.0} Quell lets it be",
-        intent.resource, exemption.expires
-    );
-    Ok(Answer::accepted("undo", id, detail))
+    let until = exemption.expires;
+    let resource = &intent.resource;
+    let report = match operator.domain.hint_and_wait(&record).await {
+        Ok(report) => report,
+        Err(error) => {
+            // Whether it was begun or not: the function is told once more, and Lambda keeps at it.
+            wake(operator, &record).await?;
+            let detail = format!("{resource} is not undone yet, and it is tried again: {error}");
+            return Ok(Answer::accepted("undo", id, detail));
+        }
+    };
+    let reason = report.reason.clone().unwrap_or_default();
+    match report.outcome {
+        Outcome::Undone | Outcome::Duplicate => {
+            let detail =
+                format!("{resource} is as it was before; until {until:.0} Quell lets it be");
+            Ok(Answer::done("undo", Some(id), detail).with("report", json!(report)))
+        }
+        Outcome::Refused | Outcome::Gone | Outcome::Ignored => {
+            // Nothing was undone: nothing is left to be let be.
+            operator.ledger.withdraw_undo(&order, &exemption, there.as_ref()).await?;
+            Err(Refusal::conflict(reason))
+        }
+        other => {
+            let detail = format!("{resource}: {other}; {reason}");
+            Ok(Answer::accepted("undo", id, detail).with("report", json!(report)))
+        }
+    }
 }

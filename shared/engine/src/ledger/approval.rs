@@ -95,7 +95,9 @@ impl Ledger {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(order)?))
-            .condition_expression("attribute_not_exists(pk) OR until <= :now")
+            // Plain `until` is a word of DynamoDB's own.
+            .condition_expression("attribute_not_exists(pk) OR #until <= :now")
+            .expression_attribute_names("#until", "until")
             .expression_attribute_values(":now", super::text(&instant(order.at)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()

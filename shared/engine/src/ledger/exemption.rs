@@ -221,13 +221,46 @@ impl Ledger {
             })?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
+        self.together("dynamodb:PutItem", writes).await.map(drop)
+    }
+
+    /// Takes back an order to undo, with the exemption that was given for it: `before` is put in its place, if there
+    /// was one. What somebody else gave meanwhile stays.
+    pub async fn withdraw_undo(
+        &self,
+        order: &Order,
+        given: &Exemption,
+        before: Option<&Exemption>,
+    ) -> Result<(), LedgerError> {
         self.client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(approval::order_key(&order.record, order.verb)))
             .send()
             .await
-            .during("dynamodb:PutItem")?;
-        Ok(())
+            .during("dynamodb:DeleteItem")?;
+        if let Some(before) = before {
+            return self.note_told(given, before).await.map(drop);
+        }
+        let Exemption { control, account, arn, .. } = given;
+        let gone = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(exemption_key(control, account, arn)))
+            .condition_expression("document = :given")
+            .set_expression_attribute_values(
+                to_item(given)?
+                    .remove("document")
+                    .map(|given| [(":given".to_owned(), given)].into()),
+            )
+            .send()
+            .await
+            .during("dynamodb:DeleteItem");
+        match gone {
+            Err(error) if !error.is("ConditionalCheckFailedException") => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// One exemption, whether it counts or not.

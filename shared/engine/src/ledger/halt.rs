@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Item, Ledger, LedgerError, document};
-use crate::{CallError, During as _};
+use crate::During as _;
 
 /// Who stopped everything, and why. As long as the ledger holds one, nothing is changed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -37,16 +37,14 @@ impl Ledger {
             .build()
             .map_err(unreadable)?;
         let put = TransactWriteItem::builder().put(put).build();
-        match self.turn(put, &Turn { halted: true, halt }).await {
-            Ok(()) => Ok(halt.clone()),
-            Err(error) if error.is("TransactionCanceledException") => {
-                match self.halted().await? {
-                    Some(standing) => Ok(standing),
-                    // Cancelled, and not because of a halt that stands: it must be tried again.
-                    None => Err(error.into()),
-                }
+        loop {
+            if self.turn(put.clone(), &Turn { halted: true, halt }).await? {
+                return Ok(halt.clone());
             }
-            Err(error) => Err(error.into()),
+            if let Some(standing) = self.halted().await? {
+                return Ok(standing);
+            }
+            // Somebody continued between the two: this halt came later.
         }
     }
 
@@ -78,13 +76,12 @@ impl Ledger {
     }
 
     /// Turns the switch and keeps who did: both or neither.
-    async fn turn(&self, write: TransactWriteItem, turn: &Turn<'_>) -> Result<(), CallError> {
+    async fn turn(&self, write: TransactWriteItem, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         let key = document::key("HLT#halt", &format!("T#{:.6}", turn.halt.at));
         let item = document::to_item(key, turn, None)?;
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
         let put = TransactWriteItem::builder().put(put.map_err(unreadable)?).build();
-        let sent = self.client.transact_write_items().transact_items(write).transact_items(put);
-        sent.send().await.during("dynamodb:PutItem").map(drop)
+        self.together("dynamodb:PutItem", vec![write, put]).await
     }
 }
 

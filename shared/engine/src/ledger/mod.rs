@@ -27,6 +27,7 @@ mod look;
 mod policy;
 mod record;
 mod settle;
+mod together;
 
 use std::collections::HashMap;
 

@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{Batch, Ledger, LedgerError, LockKey, Record, Status};
 use crate::protocol::{Life, Write};
 
 impl Ledger {
-    /// Writes where a record stands from now on, and why, unless somebody wrote it meanwhile. Nobody owes it anything
-    /// after that. `by` is unlike any other writer's name.
+    /// Writes where a record stands from now on, and why, unless somebody wrote it meanwhile. Recovery owes it nothing
+    /// more, once people were told where they should hear of it. `by` is unlike any other writer's name.
     pub async fn settle(
         &self,
         mut record: Record,
@@ -24,12 +26,12 @@ impl Ledger {
             version: record.version + 1,
             writer: by.to_owned(),
             told,
-            open: false,
+            open: status == Status::Parked && told != Some(status),
             ..record.life()
         };
         record.live(&life);
         record.result.reason = reason;
-        record.due = None;
+        record.due = life.open.then(Timestamp::now);
         let id = record.id.clone();
         let records = HashMap::from([(id.clone(), record.clone())]);
         let batch = Batch {

@@ -1,0 +1,128 @@
+//! The real operator behind its function URL, with people who sign what they ask.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use quell_engine::policy::{Mode, Person, Policy};
+use quell_local::{
+    Answer, FrontDoor, Function, Key, Stack,
+    cloud::{ACCOUNT, REGION},
+};
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, binary};
+
+pub struct Desk {
+    pub door: FrontDoor,
+    pub operator: Arc<Function>,
+}
+
+impl Desk {
+    /// The operator of the stack, and the functions that it wakes.
+    pub async fn open(stack: &Stack, functions: Vec<Arc<Function>>) -> Self {
+        let mut door = FrontDoor::at("127.0.0.1", 0).await.expect("there is a free port");
+        let operator = Arc::new(Function::new(
+            "operator",
+            binary("operator"),
+            stack.operator_environment(&door, &functions),
+            Duration::from_secs(60),
+            256,
+        ));
+        let keys = ["alice", "bob", "eve"].map(key).into();
+        door.open(Arc::clone(&operator), functions, keys);
+        Self { door, operator }
+    }
+
+    /// What the operator answers to an order that this person signs.
+    pub async fn order(&self, person: &str, order: &Value) -> (u16, Value) {
+        let request = signed(&self.door.url(), &key(person), SystemTime::now(), &order.to_string());
+        sent(request).await
+    }
+
+    /// Runs recovery, as the schedule does.
+    pub async fn recover(&self) -> Answer {
+        let event = json!({
+            "version": "0",
+            "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": ACCOUNT,
+            "time": "2026-03-01T02:03:04Z",
+            "region": REGION,
+            "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-OperatorRecovery")],
+            "detail": {},
+        });
+        self.operator.invoke(event.to_string()).await.expect("it runs").answer
+    }
+}
+
+/// The access key of somebody in the account.
+pub fn key(person: &str) -> Key {
+    Key {
+        id: format!("AKIA{}", person.to_uppercase()),
+        secret: format!("the secret of {person}"),
+        arn: arn(person),
+    }
+}
+
+/// The principal of somebody in the account.
+pub fn arn(person: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/{person}")
+}
+
+/// Publishes a policy that knows alice and bob, and nobody else.
+pub async fn publish(rig: &Rig, mode: Mode) {
+    let person =
+        |name: &str| Person { name: name.to_owned(), slack: None, principals: vec![arn(name)] };
+    let mut policy = Policy::by_name(mode, quell_controls::REGISTRY);
+    policy.people = vec![person("alice"), person("bob")];
+    rig.stack.apply_policy(&policy).await.expect("the policy is published");
+}
+
+/// An order as a request that holds the key's signature of this time.
+pub fn signed(url: &str, key: &Key, time: SystemTime, body: &str) -> HttpRequest {
+    let identity = Credentials::new(&key.id, &key.secret, None, None, "test").into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(REGION)
+        .name("lambda")
+        .time(time)
+        .settings(SigningSettings::default())
+        .build()
+        .expect("nothing is missing")
+        .into();
+    let signable =
+        SignableRequest::new("POST", url, std::iter::empty(), SignableBody::Bytes(body.as_bytes()));
+    let (instructions, _) =
+        sign(signable.expect("a request"), &params).expect("it is signed").into_parts();
+    let mut request = HttpRequest::new(SdkBody::from(body));
+    request.set_method("POST").expect("a method");
+    request.set_uri(url).expect("an address");
+    for (name, value) in instructions.headers() {
+        request.headers_mut().insert(name.to_owned(), value.to_owned());
+    }
+    request
+}
+
+/// Status and body of the response.
+pub async fn sent(request: HttpRequest) -> (u16, Value) {
+    let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
+    let response = connector.call(request).await.expect("an answer");
+    let status = response.status().as_u16();
+    let body = ByteStream::new(response.into_body()).collect().await.expect("a body").to_vec();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::String(text)))
+}
