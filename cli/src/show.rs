@@ -46,7 +46,20 @@ impl Show {
         }
         changes(&record);
         calls(&record.result.calls);
-        way_back(&record)
+        way_back(&record)?;
+        let follower = match record.status {
+            Status::Superseded => place.ledger.read(&record.following()).await,
+            _ => Ok(None),
+        };
+        let follower = follower.map_err(|error| Error::Trouble(error.into()))?;
+        let next = next(&record, follower.as_ref());
+        if !next.is_empty() {
+            heading("next");
+        }
+        for line in next {
+            terminal::line(&format!("    {line}"));
+        }
+        Ok(())
     }
 }
 
@@ -171,7 +184,7 @@ fn calls(calls: &[Call]) {
     terminal::table(&["    SERVICE", "OPERATION", "REQUEST ID", "ANSWER"], &rows);
 }
 
-/// The state before, and what a person can do about the record.
+/// The state before, which is what an undo restores.
 fn way_back(record: &Record) -> Result<(), Error> {
     if !record.intent.before.is_null() {
         heading("way back: the state before");
@@ -179,21 +192,15 @@ fn way_back(record: &Record) -> Result<(), Error> {
             terminal::line(&format!("    {line}"));
         }
     }
-    let next = next(record);
-    if !next.is_empty() {
-        heading("next");
-    }
-    for line in next {
-        terminal::line(&format!("    {line}"));
-    }
     Ok(())
 }
 
 /// What a person can do now.
-fn next(record: &Record) -> Vec<String> {
+fn next(record: &Record, follower: Option<&Record>) -> Vec<String> {
     let id = &record.id;
-    let exempt =
-        || format!("quell exempt add --record {id} --days 7 --reason REASON    # let it be");
+    if let Some(follower) = follower {
+        return vec![format!("quell show {}    # what took over", follower.id)];
+    }
     match (record.status, &record.intent.undoes) {
         (Status::Pending, _) => {
             let until = record.intent.expires.map(|at| format!("    # until {at:.0}"));
@@ -212,16 +219,19 @@ fn next(record: &Record) -> Vec<String> {
             None => Vec::new(),
         },
         (_, Some(original)) => vec![format!("quell show {original}    # what was undone")],
-        (Status::Observed | Status::Refused | Status::Denied, None) => vec![exempt()],
+        (Status::Observed | Status::Refused | Status::Denied, None) => vec![format!(
+            "quell exempt add --record {id} --days 7 --reason REASON    # let it be as it is"
+        )],
         (Status::Failed, None) => vec![format!(
             "put the resource right by hand; docs/runbooks/{}.md says how",
             record.intent.control
         )],
-        (Status::Applying | Status::Applied | Status::Undoing, None) => {
+        (Status::Undoing, None) => vec![format!("quell undo {id}    # if it stays so: once more")],
+        (Status::Applying | Status::Applied, None) => {
             vec!["wait: it is being worked on, and taken up again if that ends early".to_owned()]
         }
         (Status::Superseded, None) => {
-            vec!["look for the record that followed: the resource changed meanwhile".to_owned()]
+            vec!["nothing: the resource changed meanwhile, and needs nothing more".to_owned()]
         }
         (Status::Exempt, None) => vec!["quell exempt list".to_owned()],
     }

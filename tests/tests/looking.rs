@@ -2,19 +2,17 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::HashMap, time::Instant};
-
 use jiff::{Timestamp, ToSpan as _};
 use quell_engine::{
     Actor, Mode, Severity,
-    ledger::{Batch, Intent, Ledger, LockKey, Order, Record, Status, Verb},
+    ledger::{Intent, Ledger, Order, Record, Status, Verb},
     protocol::{Life, Write},
     text::is_invisible,
 };
 use quell_local::scenario;
 use quell_tests::{
     command::{quell, text},
-    rig::Rig,
+    rig::{Rig, write},
 };
 use serde_json::{Value, json};
 
@@ -161,6 +159,26 @@ async fn what_waits_for_a_person_names_the_command_that_person_needs() {
 }
 
 #[tokio::test]
+async fn a_record_that_was_overtaken_names_the_one_that_took_over() {
+    let rig = Rig::start().await;
+    let mut first = stands(record("photos", 5), Status::Superseded);
+    put(&rig.ledger, first.clone()).await;
+    let environment = rig.stack.environment("observe");
+    let show = |record: &Record| text(&quell(&["show", &record.id], &environment).stdout);
+    assert!(show(&first).contains("needs nothing more"), "{}", show(&first));
+
+    let mut second = record("photos", 4);
+    second.id = first.following();
+    put(&rig.ledger, second.clone()).await;
+    let follows = format!("quell show {}    # what took over", second.id);
+    assert!(show(&first).contains(&follows), "{}", show(&first));
+
+    first.intent.undoes = Some(second.id.clone());
+    let of_an_undo = quell_engine::ledger::record_id(&["undo", &second.id, "1"]);
+    assert_eq!(first.following(), of_an_undo);
+}
+
+#[tokio::test]
 async fn names_chosen_by_an_attacker_steer_no_terminal() {
     let rig = Rig::start().await;
     let bad = "\u{1b}[2Jx\u{202e}\r\nrecord  fixed \u{7}\u{9b}31m";
@@ -258,16 +276,7 @@ fn stands(mut record: Record, status: Status) -> Record {
 
 async fn put(ledger: &Ledger, record: Record) {
     let (id, life) = (record.id.clone(), record.life());
-    let batch = Batch {
-        writes: &[Write::Put { id: id.clone(), life }],
-        lock: LockKey { account: "", region: "", arn: "" },
-        records: &HashMap::from([(id.clone(), record)]),
-        fixes: &[],
-        own: &[],
-        record: &id,
-        deadline: Instant::now(),
-    };
-    assert_eq!(ledger.commit(&batch).await.unwrap(), Ok(()));
+    write(ledger, record, Write::Put { id, life }).await;
 }
 
 /// Text that does not shrink much when it is packed, the same for the same seed.

@@ -162,6 +162,22 @@ impl Ids {
     }
 }
 
+impl Record {
+    /// The id of the record that takes over where this one is superseded.
+    pub fn following(&self) -> String {
+        let intent = &self.intent;
+        let ids = match &intent.undoes {
+            Some(original) => Ids::Undo(original.clone()),
+            None => {
+                let Intent { control, account, region, resource, deduplication, .. } = intent;
+                let parts = [control, account, region, resource, deduplication];
+                Ids::Fix { parts: parts.map(String::clone).into(), first: 0, known: None }
+            }
+        };
+        ids.id(intent.attempt + 1)
+    }
+}
+
 fn parts<C: Control>(signal: &Signal, target: Option<&C::Target>) -> Vec<String> {
     vec![
         C::META.id.to_owned(),
