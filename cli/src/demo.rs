@@ -161,11 +161,9 @@ async fn read_back(
     meta: &Meta,
     staged: &Staged,
 ) -> Result<Shown, Error> {
-    let newest = place.ledger.newest(meta.id, None, 10).await;
-    let record: Option<Record> = newest
-        .map_err(|error| Error::Trouble(error.into()))?
-        .into_iter()
-        .find(|record| record.intent.resource == staged.resource);
+    let is_about_it = |record: &Record| record.intent.resource == staged.resource;
+    let newest = place.ledger.find(meta.id, &[], None, 1, is_about_it).await;
+    let record = newest.map_err(|error| Error::Trouble(error.into()))?.pop();
     let told = stack.messages().await?;
     let message = told
         .into_iter()

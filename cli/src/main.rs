@@ -16,6 +16,7 @@ mod operator;
 mod place;
 mod policy;
 mod records;
+mod show;
 mod terminal;
 mod undo;
 
@@ -60,9 +61,12 @@ enum Verb {
     /// Ends a halt
     #[command(after_help = halt::CONTINUE_EXAMPLES)]
     Continue(halt::Continue),
-    /// Shows what was observed, fixed, failed and undone
+    /// Lists what was observed, fixed, failed and undone, newest first
     #[command(after_help = records::EXAMPLES)]
     Records(records::Records),
+    /// Shows one record in full: what was wrong, what happened when, every call, the way back
+    #[command(after_help = show::EXAMPLES)]
+    Show(show::Show),
     /// Checks, compares, publishes and shows the policy: how far each control goes
     #[command(after_help = policy::EXAMPLES)]
     Policy(policy::Policy),
@@ -104,6 +108,7 @@ async fn main() -> ExitCode {
         Verb::Halt(halt) => halt.run().await,
         Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
+        Verb::Show(show) => show.run().await,
         Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),
         Verb::Emulate(emulate) => emulate.run().await,

@@ -13,10 +13,17 @@ pub(crate) fn line(text: &str) {
 
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), crate::Error> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| crate::Error::Trouble(error.into()))?;
-    line(&text);
+    for part in pretty(value)? {
+        line(&part);
+    }
     Ok(())
+}
+
+/// The lines of a value as JSON, in full: what is invisible is escaped, and the value is the same to a parser.
+pub(crate) fn pretty<T: Serialize>(value: &T) -> Result<Vec<String>, crate::Error> {
+    let json =
+        serde_json::to_string_pretty(value).map_err(|error| crate::Error::Trouble(error.into()))?;
+    Ok(json.lines().map(text::visible_json).collect())
 }
 
 /// A line on standard error about what is going on, for what takes longer than two seconds.
@@ -31,6 +38,11 @@ pub(crate) fn complain(text: &str) {
 /// Text from outside, as it may be shown.
 pub(crate) fn clean(text: &str) -> String {
     text.lines().map(text::plain).collect::<Vec<_>>().join("\n")
+}
+
+/// The same on one line, so that nobody forges another.
+pub(crate) fn one_line(text: &str) -> String {
+    text::plain_up_to(text, 4096)
 }
 
 #[derive(Clone, Copy)]

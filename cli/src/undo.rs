@@ -81,7 +81,7 @@ pub(crate) async fn undo(place: &Place, record: &Record) -> Result<Record, Error
 
 /// What was tried to undo the record, newest first.
 async fn attempts(place: &Place, control: &str, id: &str) -> Result<Vec<Record>, Error> {
-    let newest = place.ledger.newest(control, None, 50).await;
-    let newest = newest.map_err(|error| Error::Trouble(error.into()))?.into_iter();
-    Ok(newest.filter(|record| record.intent.undoes.as_deref() == Some(id)).collect())
+    let undoes_it = |record: &Record| record.intent.undoes.as_deref() == Some(id);
+    let found = place.ledger.find(control, &[], None, 50, undoes_it).await;
+    found.map_err(|error| Error::Trouble(error.into()))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,10 +29,11 @@ use quell_engine::{
     aws::http_client,
     error::{EventFailure, Failure},
     evaluate::Engine,
-    ledger::Ledger,
+    ledger::{Batch, Ledger, LockKey, Record},
     notify::Topic,
     policies::PolicyCache,
     policy::{Mode, Policy},
+    protocol::Write,
     report::Response,
     serve::{Controls as _, handle},
 };
@@ -144,6 +146,21 @@ impl Rig {
             None => panic!("no control undoes it"),
         }
     }
+}
+
+/// Writes a record to the ledger, as an evaluation would.
+pub async fn write(ledger: &Ledger, record: Record, write: Write) {
+    let id = record.id.clone();
+    let batch = Batch {
+        writes: &[write],
+        lock: LockKey { account: "", region: "", arn: "" },
+        records: &HashMap::from([(id.clone(), record)]),
+        fixes: &[],
+        own: &[],
+        record: &id,
+        deadline: Instant::now(),
+    };
+    assert_eq!(ledger.commit(&batch).await.expect("the ledger is there"), Ok(()));
 }
 
 /// The report about the staged resource under its own control: one event may reach several controls.

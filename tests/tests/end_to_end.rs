@@ -159,7 +159,7 @@ async fn a_person_invokes_looks_and_undoes() {
     assert_eq!(records.len(), 1, "{}", text(&listed.stderr));
     assert_eq!(records[0]["intent"]["resource"], staged.resource);
     let id = records[0]["id"].as_str().unwrap();
-    let shown = quell(&["records", id], &environment);
+    let shown = quell(&["show", id], &environment);
     assert!(text(&shown.stdout).contains("- READ to Group"), "{}", text(&shown.stdout));
 
     let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure(&rig).await)]).await;

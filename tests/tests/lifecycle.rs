@@ -4,9 +4,9 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -16,11 +16,11 @@ use quell_engine::{
     Progress, Report, Safety, Severity, Signal, Trigger,
     control::TargetError,
     error::Failure,
-    ledger::{Batch, Intent, Ledger, LockKey, Record, Status},
+    ledger::{Intent, Ledger, Record, Status},
     protocol::{Life, Write},
 };
 use quell_local::scenario;
-use quell_tests::rig::{Rig, again, own};
+use quell_tests::rig::{Rig, again, own, write};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -591,18 +591,4 @@ async fn update(ledger: &Ledger, mut record: Record, status: Status) {
     record.live(&life);
     let id = record.id.clone();
     write(ledger, record, Write::Update { id, life }).await;
-}
-
-async fn write(ledger: &Ledger, record: Record, write: Write) {
-    let id = record.id.clone();
-    let batch = Batch {
-        writes: &[write],
-        lock: LockKey { account: "", region: "", arn: "" },
-        records: &HashMap::from([(id.clone(), record)]),
-        fixes: &[],
-        own: &[],
-        record: &id,
-        deadline: Instant::now(),
-    };
-    assert_eq!(ledger.commit(&batch).await.unwrap(), Ok(()));
 }

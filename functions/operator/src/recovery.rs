@@ -162,9 +162,9 @@ fn is_long_unseen(exemption: &Exemption, now: Timestamp) -> bool {
 }
 
 async fn was_used(operator: &Operator, exemption: &Exemption) -> Result<bool, LedgerError> {
-    let (control, since) = (&exemption.control, exemption.granted);
+    let (control, since) = (&exemption.control, Some(exemption.granted));
     let is_about_it = |record: &Record| record.intent.arn == exemption.arn;
-    let used = operator.ledger.find(control, Status::Exempt, since, 1, is_about_it).await?;
+    let used = operator.ledger.find(control, &[Status::Exempt], since, 1, is_about_it).await?;
     Ok(!used.is_empty())
 }
 
@@ -193,7 +193,14 @@ fn message(
         applied: false,
         verified: None,
         record: exemption.undo_of.clone(),
+        undoes: None,
+        order: None,
+        approve: None,
+        deny: None,
+        expires: None,
+        resume: None,
         undo: None,
+        exempt: None,
         notes: vec![format!("{} answers for the resource.", exemption.owner)],
         reason: Some(reason),
         left_out: 0,

@@ -162,6 +162,22 @@ impl Ids {
     }
 }
 
+impl Record {
+    /// The id of the record that takes over where this one is superseded.
+    pub fn following(&self) -> String {
+        let intent = &self.intent;
+        let ids = match &intent.undoes {
+            Some(original) => Ids::Undo(original.clone()),
+            None => {
+                let Intent { control, account, region, resource, deduplication, .. } = intent;
+                let parts = [control, account, region, resource, deduplication];
+                Ids::Fix { parts: parts.map(String::clone).into(), first: 0, known: None }
+            }
+        };
+        ids.id(intent.attempt + 1)
+    }
+}
+
 fn parts<C: Control>(signal: &Signal, target: Option<&C::Target>) -> Vec<String> {
     vec![
         C::META.id.to_owned(),
@@ -764,8 +780,12 @@ impl<'a, C: Control> Run<'a, C> {
                         });
                     }
                     let mut record = Record::new(id.as_str(), intent, life);
-                    if matches!(life.status, Status::Parked | Status::Refused | Status::Exempt) {
-                        record.result.reason.clone_from(&self.reason);
+                    match life.status {
+                        Status::Refused | Status::Exempt => {
+                            record.result.reason.clone_from(&self.reason);
+                        }
+                        Status::Parked => record.result.reason = Some(self.parked_because()),
+                        _ => {}
                     }
                     if self.purpose == Purpose::Undo {
                         record.result.order = self.given_order(&[Verb::Undo]);
@@ -824,6 +844,17 @@ impl<'a, C: Control> Run<'a, C> {
             };
         }
         Ok(record)
+    }
+
+    fn parked_because(&self) -> String {
+        let is_halted = self.view.as_ref().is_some_and(|view| view.halt.is_some());
+        self.reason.clone().unwrap_or_else(|| match is_halted {
+            true => HALTED.to_owned(),
+            false => format!(
+                "the resource was broken again {} times while it was fixed; `quell resume` goes on with it",
+                protocol::ROUNDS
+            ),
+        })
     }
 
     fn given_order(&self, verbs: &[Verb]) -> Option<Order> {

@@ -1,6 +1,9 @@
 //! Approve and deny.
 
-use quell_engine::ledger::{Record, Status, Verb};
+use quell_engine::{
+    CallError,
+    ledger::{Record, Status, Verb},
+};
 
 use super::{find, give, not_halted, order, wake};
 use crate::{
@@ -29,7 +32,7 @@ pub(super) async fn approve(
     }
     if plan != record.intent.plan_hash {
         return Err(Refusal::conflict(format!(
-            "`{}` is not the hash of this record's plan; look at it with `quell records {id}`, and approve what it shows",
+            "`{}` is not the hash of this record's plan; look at it with `quell show {id}`, and approve what it shows",
             quell_engine::text::plain(plan)
         )));
     }
@@ -65,8 +68,27 @@ pub(super) async fn deny(
         None => format!("denied by {person}"),
     };
     let (why, told) = (Some(detail.clone()), record.result.told);
-    operator.ledger.settle(record, Status::Denied, why, told, &operator.request_id).await?;
-    Ok(Answer::done("deny", Some(id), detail))
+    let by = &operator.request_id;
+    let denied = operator.ledger.settle(record, Status::Denied, why, told, by).await?;
+    let heard = tell(operator, denied).await;
+    Ok(Answer::done(
+        "deny",
+        Some(id),
+        match heard {
+            Ok(()) => detail,
+            Err(error) => format!("{detail}; the others could not be told: {error}"),
+        },
+    ))
+}
+
+/// Who was asked to approve hears that nobody needs to any more.
+async fn tell(operator: &Operator, denied: Record) -> Result<(), CallError> {
+    let Some(meta) = operator.domain.control(&denied.intent.control) else { return Ok(()) };
+    operator.topic.tell(meta, &denied).await?;
+    let (why, told) = (denied.result.reason.clone(), Some(Status::Denied));
+    let by = format!("{} told", operator.request_id);
+    operator.ledger.settle(denied, Status::Denied, why, told, &by).await?;
+    Ok(())
 }
 
 /// The record, if it waits for a person.

@@ -1,6 +1,5 @@
 //! Resume.
 
-use jiff::Timestamp;
 use quell_engine::ledger::{Record, Status, Verb};
 use serde_json::json;
 
@@ -56,10 +55,8 @@ pub(super) async fn all(
         // One more than is taken up tells that there are more.
         let room = AT_ONCE + 1 - parked.len();
         if room > 0 {
-            let unordered = |_: &Record| true;
-            let status = Status::Parked;
-            let found =
-                operator.ledger.find(meta.id, status, Timestamp::MIN, room, unordered).await?;
+            let statuses = [Status::Parked];
+            let found = operator.ledger.find(meta.id, &statuses, None, room, |_| true).await?;
             parked.extend(found);
         }
     }

@@ -27,7 +27,8 @@ pub(super) async fn undo(
     let record = find(operator, id).await?;
     let intent = &record.intent;
     match record.status {
-        Status::Fixed | Status::Partial if intent.undoes.is_none() => {}
+        // One that an undo failed of is still being undone: it may be ordered once more.
+        Status::Fixed | Status::Partial | Status::Undoing if intent.undoes.is_none() => {}
         Status::Fixed | Status::Partial | Status::Undone if intent.undoes.is_some() => {
             return Err(Refusal::conflict("it is itself an undo, which is not undone".to_owned()));
         }

@@ -24,7 +24,6 @@ mod exemption;
 mod find;
 mod halt;
 mod look;
-mod outcome;
 mod policy;
 mod record;
 mod settle;

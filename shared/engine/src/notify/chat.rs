@@ -163,6 +163,8 @@ fn describe(message: &Message) -> String {
         Some(time) => format!("When: {}, seen by Quell {}", clock(time), clock(message.detected)),
         None => format!("When: seen by Quell {}", clock(message.detected)),
     });
+    lines.extend(message.ordered(text::markdown).map(|ordered| format!("Ordered: {ordered}")));
+    lines.extend(message.until().map(|until| format!("Until: {until}")));
 
     if !message.changes.is_empty() || message.left_out > 0 {
         lines.push(String::new());
@@ -188,14 +190,14 @@ fn describe(message: &Message) -> String {
 }
 
 fn next_steps(message: &Message) -> Vec<String> {
-    let undo = message
-        .undo
-        .as_deref()
-        .map(|undo| fitted(STEP, |cap| format!("To undo: {}", text::markdown_up_to(undo, cap))));
+    let commands = message.commands().map(|(name, command)| {
+        let name = name.to_lowercase();
+        fitted(STEP, |cap| format!("To {name}: {}", text::markdown_up_to(command, cap)))
+    });
     let advised = |cap| message.advice(|text| text::markdown_up_to(text, cap));
     let advice = advised(0).map(|_| fitted(STEP, |cap| advised(cap).unwrap_or_default()));
     let runbook = message.runbook().map(|path| format!("Runbook: `{path}`"));
-    [undo, advice, runbook].into_iter().flatten().collect()
+    commands.chain(advice).chain(runbook).collect()
 }
 
 /// Takes less and less of the untrusted text until the whole fits.
@@ -275,7 +277,7 @@ mod tests {
         assert!(shown.chars().count() <= DESCRIPTION);
         assert!(
             shown.contains(
-                "more lines, left out here. Read them with `quell records 5f0c6a1de2b94c77`"
+                "more lines, left out here. Read them with `quell show 5f0c6a1de2b94c77`"
             ),
             "{shown}"
         );

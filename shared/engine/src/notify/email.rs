@@ -34,8 +34,9 @@ pub fn subject(message: &Message) -> String {
     subject.trim_end().to_owned()
 }
 
-/// Answers, in this order: what was wrong, what Quell did about it, which resource, who did it, the changes, whether
-/// they are verified, how to undo or to turn it on, which control.
+/// Answers, in this order: what was wrong, what Quell did about it and why, which resource, who did it, who ordered
+/// what was done or until when an order is waited for, the changes, whether they are verified, which orders a person
+/// can give, which control.
 pub fn body(message: &Message) -> String {
     let mut mail = Mail(String::new());
     mail.line(&text::mail_up_to(&message.control.risk, SENTENCE));
@@ -82,6 +83,12 @@ pub fn body(message: &Message) -> String {
         }
         None => mail.field("When", &format!("seen by Quell {}", clock(message.detected))),
     }
+    if let Some(ordered) = message.ordered(text::mail) {
+        mail.field("Ordered", &ordered);
+    }
+    if let Some(until) = message.until() {
+        mail.field("Until", &until);
+    }
 
     if !message.changes.is_empty() || message.left_out > 0 {
         mail.gap();
@@ -111,8 +118,8 @@ pub fn body(message: &Message) -> String {
     for note in &message.notes {
         mail.field("Note", &text::mail_up_to(note, SENTENCE));
     }
-    if let Some(undo) = &message.undo {
-        mail.field("Undo", &text::mail(undo));
+    for (name, command) in message.commands() {
+        mail.field(name, &text::mail(command));
     }
     if let Some(advice) = message.advice(text::mail) {
         mail.field("Next", &advice);

@@ -10,7 +10,11 @@ pub mod topic;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Description, Meta, Outcome, Safety, Severity, text};
+use crate::{
+    Actor, Description, Meta, Outcome, Safety, Severity,
+    ledger::{self, Verb},
+    text,
+};
 
 pub use sns::{Envelope, publish};
 pub use topic::Topic;
@@ -46,10 +50,24 @@ pub struct Message {
     pub verified: Option<bool>,
     /// The record's id in the ledger.
     pub record: Option<String>,
+    /// The record that this one undoes.
+    pub undoes: Option<String>,
+    /// What a person ordered, where it was obeyed.
+    pub order: Option<Order>,
+    /// The exact command that has the plan made which waits for a person.
+    pub approve: Option<String>,
+    /// The exact command that ends it without a change.
+    pub deny: Option<String>,
+    /// Until when one of both may be given.
+    pub expires: Option<Timestamp>,
+    /// The exact command that takes up what was put aside.
+    pub resume: Option<String>,
     /// The exact command that takes the changes back.
     pub undo: Option<String>,
+    /// The command that lets the resource be as it is, but for the reason that a person gives.
+    pub exempt: Option<String>,
     pub notes: Vec<String>,
-    /// Why it was refused, failed or not fixed.
+    /// Why it was refused, denied, put aside, failed or not fixed.
     pub reason: Option<String>,
     /// How many lines of the changes were left out to make the message fit.
     #[serde(default)]
@@ -98,6 +116,24 @@ pub struct Event {
     pub id: String,
     /// When it happened, as the event says.
     pub time: Option<Timestamp>,
+}
+
+/// Who ordered what was done.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Order {
+    pub verb: Verb,
+    /// The ARN of the principal.
+    pub by: String,
+    /// The same as the policy knows them.
+    pub person: Option<String>,
+    pub at: Timestamp,
+}
+
+impl From<&ledger::Order> for Order {
+    fn from(order: &ledger::Order) -> Self {
+        let ledger::Order { verb, by, person, at, .. } = order;
+        Self { verb: *verb, by: by.clone(), person: person.clone(), at: *at }
+    }
 }
 
 /// One change of the plan.
@@ -189,7 +225,19 @@ impl Message {
             applied: self.applied,
             verified: self.verified,
             record: some(&self.record),
+            undoes: some(&self.undoes),
+            order: self.order.as_ref().map(|order| Order {
+                verb: order.verb,
+                by: field(&order.by),
+                person: some(&order.person),
+                at: order.at,
+            }),
+            approve: some(&self.approve),
+            deny: some(&self.deny),
+            expires: self.expires,
+            resume: some(&self.resume),
             undo: some(&self.undo),
+            exempt: some(&self.exempt),
             notes: self.notes.iter().take(limits.notes).map(|note| field(note)).collect(),
             reason: some(&self.reason),
             left_out,
@@ -198,6 +246,11 @@ impl Message {
 
     /// What Quell did, in a sentence of constants.
     fn status(&self) -> &'static str {
+        if self.undoes.is_some()
+            && let Some(status) = self.status_of_undo()
+        {
+            return status;
+        }
         match (self.outcome, self.applied, self.verified) {
             (Outcome::Observed, ..) => "Nothing was changed: Quell only reported this.",
             (Outcome::Fixed, _, Some(true)) => "Quell fixed it, and verified the fix.",
@@ -227,21 +280,47 @@ impl Message {
                 "The resource changed meanwhile; another evaluation took over."
             }
             (Outcome::Exempt, ..) => "It is exempt for now. Nothing was changed.",
-            (Outcome::Pending, ..) => "Quell waits for a person. Nothing was changed.",
-            (Outcome::Parked, true, _) => "Quell stopped half way, and waits for a person.",
-            (Outcome::Parked, false, _) => "Quell put it aside for a person. Nothing was changed.",
-            (Outcome::Denied, ..) => "A person said no. Nothing was changed.",
+            (Outcome::Pending, ..) => {
+                "Quell waits until somebody other than who did it approves the changes below. Nothing was changed, and the resource is still in its bad state."
+            }
+            (Outcome::Parked, true, _) => {
+                "Quell stopped half way, and waits until a person resumes it. Treat the resource as still in its bad state."
+            }
+            (Outcome::Parked, false, _) => {
+                "Quell put it aside until a person resumes it. Nothing was changed, and the resource is still in its bad state."
+            }
+            (Outcome::Denied, ..) => {
+                "A person said no. Nothing was changed, and the resource stays as it is."
+            }
         }
+    }
+
+    /// The same, where an undo ended otherwise than a fix would have.
+    fn status_of_undo(&self) -> Option<&'static str> {
+        Some(match (self.outcome, self.applied) {
+            (Outcome::Partial, _) => "Quell took back only some of the changes of the fix.",
+            (Outcome::Failed, true) => {
+                "Quell made the changes of the undo, but the resource is not as it was before the fix."
+            }
+            (Outcome::Failed, false) => "Quell could not take the fix back.",
+            (Outcome::Parked, true) => "Quell stopped the undo half way, and waits for a person.",
+            (Outcome::Parked, false) => "Quell put the undo aside. Nothing was changed.",
+            _ => return None,
+        })
     }
 
     /// What stands above the changes.
     fn heading(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Fixed => "What Quell did",
-            Outcome::Undone => "What Quell put back",
-            Outcome::Partial => "What Quell did, and did not do",
-            Outcome::Failed => "What Quell tried",
-            Outcome::Refused => "What Quell would have done",
+        match (self.outcome, self.undoes.is_some()) {
+            (Outcome::Fixed, _) => "What Quell did",
+            (Outcome::Undone, _) => "What Quell put back",
+            (Outcome::Partial, false) => "What Quell did, and did not do",
+            (Outcome::Partial, true) => "What Quell put back, and did not put back",
+            (Outcome::Parked, _) if self.applied => "What Quell did, and did not do",
+            (Outcome::Failed, false) => "What Quell tried",
+            (Outcome::Failed, true) => "What Quell tried to put back",
+            (Outcome::Refused | Outcome::Denied, _) => "What Quell would have done",
+            (Outcome::Pending, _) => "What Quell does once it is approved",
             _ => "What Quell would do",
         }
     }
@@ -251,6 +330,8 @@ impl Message {
         match (self.outcome, change.made) {
             (Outcome::Partial | Outcome::Failed, true) => " (done)",
             (Outcome::Partial | Outcome::Failed, false) => " (not done)",
+            (Outcome::Parked, true) => " (done)",
+            (Outcome::Parked, false) if self.applied => " (not done)",
             (Outcome::Refused, true) => " (had been done)",
             _ => "",
         }
@@ -258,15 +339,49 @@ impl Message {
 
     /// Whether the resource was read again, as a sentence; nothing where nothing was changed.
     fn verification(&self) -> Option<&'static str> {
-        match (self.outcome, self.verified) {
-            (Outcome::Undone, Some(true)) => {
+        let is_undo = self.undoes.is_some() || self.outcome == Outcome::Undone;
+        match (is_undo, self.verified) {
+            (true, Some(true)) => {
                 Some("yes, the resource was read again and is as it was before the fix")
             }
-            (_, Some(true)) => Some("yes, the resource was read again and is as it should be"),
-            (_, Some(false)) => Some("no, the resource was read again and is not as it should be"),
+            (true, Some(false)) => {
+                Some("no, the resource was read again and is not as it was before the fix")
+            }
+            (false, Some(true)) => Some("yes, the resource was read again and is as it should be"),
+            (false, Some(false)) => {
+                Some("no, the resource was read again and is not as it should be")
+            }
             (_, None) if self.applied => Some("no, the resource was not read again"),
             _ => None,
         }
+    }
+
+    /// Who ordered what was done, and when. Names are quoted as the renderer quotes them.
+    fn ordered(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+        let Order { verb, by, person, at } = self.order.as_ref()?;
+        let who = match person {
+            Some(person) => format!("{} ({})", quote(person), quote(by)),
+            None => quote(by),
+        };
+        Some(format!("to {verb}, by {who}, {}", clock(*at)))
+    }
+
+    /// Until when a person may answer.
+    fn until(&self) -> Option<String> {
+        let expires = clock(self.expires?);
+        Some(format!("{expires}; without an answer by then it is parked, and nothing is changed"))
+    }
+
+    /// What a person can do now, with the exact command for each.
+    fn commands(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let commands = [
+            ("Approve", &self.approve),
+            ("Deny", &self.deny),
+            ("Resume", &self.resume),
+            ("Undo", &self.undo),
+            ("Exempt", &self.exempt),
+        ];
+        commands.into_iter().filter_map(|(name, command)| Some((name, command.as_deref()?)))
     }
 
     /// Where the lines are that were left out.
@@ -280,7 +395,7 @@ impl Message {
             Some(record) => {
                 format!(
                     "… {lines}, left out here. Read them with {}",
-                    quote(&format!("quell records {record}"))
+                    quote(&format!("quell show {record}"))
                 )
             }
             None => format!("… {lines}, left out here."),
@@ -305,6 +420,9 @@ impl Message {
                     quote("quell policy apply"),
                     quote(&self.control.function),
                 ));
+            }
+            Outcome::Partial | Outcome::Failed if self.undoes.is_some() => {
+                "Order the undo once more, or put the resource back by hand."
             }
             Outcome::Partial => "Put the rest right by hand now. The runbook says how.",
             Outcome::Failed => "Put the resource right by hand now. The runbook says how.",
@@ -340,6 +458,7 @@ fn verdict(outcome: Outcome) -> &'static str {
         Outcome::Observed => "observed only",
         Outcome::Partial => "partial fix",
         Outcome::Failed => "FAILED",
+        Outcome::Pending => "pending approval",
         outcome => outcome.as_str(),
     }
 }
@@ -401,7 +520,14 @@ pub(crate) mod samples {
             applied: true,
             verified: Some(true),
             record: Some(RECORD.to_owned()),
+            undoes: None,
+            order: None,
+            approve: None,
+            deny: None,
+            expires: None,
+            resume: None,
             undo: Some(format!("quell undo {RECORD}")),
+            exempt: Some(format!("quell exempt add --record {RECORD} --days 7 --reason REASON")),
             notes: vec!["Objects that are public by ACLs of their own stay so.".to_owned()],
             reason: None,
             left_out: 0,
@@ -416,7 +542,7 @@ pub(crate) mod samples {
                 message.mode = "observe".to_owned();
             }
             Outcome::Partial => {
-                message.verified = Some(false);
+                (message.verified, message.exempt) = (Some(false), None);
                 message.changes.push(Change {
                     description: Description {
                         action: "s3:PutPublicAccessBlock".to_owned(),
@@ -430,6 +556,7 @@ pub(crate) mod samples {
             }
             Outcome::Failed => {
                 untouched(&mut message);
+                message.exempt = None;
                 message.reason = Some(
                     "s3:PutBucketAcl: denied; allow it in the function's role, or look for a service control policy that denies it: AccessDenied: Access Denied"
                         .to_owned(),
@@ -439,14 +566,45 @@ pub(crate) mod samples {
                 untouched(&mut message);
                 message.reason = Some("The resource was changed after Quell fixed it.".to_owned());
             }
+            Outcome::Pending => {
+                untouched(&mut message);
+                message.mode = "approve".to_owned();
+                message.approve = Some(format!("quell approve {RECORD}"));
+                message.deny = Some(format!("quell deny {RECORD}"));
+                message.expires = Some("2026-03-02T02:03:09Z".parse().unwrap());
+            }
+            Outcome::Parked => {
+                untouched(&mut message);
+                message.exempt = None;
+                message.resume = Some(format!("quell resume {RECORD}"));
+                message.reason = Some("the budget routine control s3-public-acl of the policy is used up; `quell resume` goes on with it".to_owned());
+            }
+            Outcome::Denied => {
+                untouched(&mut message);
+                message.mode = "approve".to_owned();
+                message.reason =
+                    Some("denied by bob: the press kit is public on purpose".to_owned());
+            }
             Outcome::Undone => {
-                message.undo = None;
+                message.undoes = Some("77c49be21d6a0c5f".to_owned());
+                message.order = Some(order(Verb::Undo));
+                (message.undo, message.exempt) = (None, None);
                 let change = &mut message.changes[0].description;
                 change.plus = std::mem::take(&mut change.minus);
             }
             _ => {}
         }
         message
+    }
+
+    /// Who approved, or had it undone.
+    pub(crate) fn order(verb: Verb) -> Order {
+        Order {
+            verb,
+            by: "arn:aws:iam::123456789012:user/bob".to_owned(),
+            person: Some("bob".to_owned()),
+            at: "2026-03-01T02:05:00Z".parse().unwrap(),
+        }
     }
 
     /// Everything that untrusted text can reach, filled with it.
@@ -481,7 +639,14 @@ pub(crate) mod samples {
             made: false,
         });
         message.record = Some(text());
+        message.undoes = Some(text());
+        message.order = Some(Order { by: text(), person: Some(text()), ..order(Verb::Approve) });
+        message.approve = Some(text());
+        message.deny = Some(text());
+        message.expires = Some(Timestamp::MAX);
+        message.resume = Some(text());
         message.undo = Some(text());
+        message.exempt = Some(text());
         message.notes = (0..lines).map(|_| text()).collect();
         message.reason = Some(text());
         message

@@ -22,10 +22,17 @@ pub fn body(message: &Message) -> String {
     let room = BYTES.saturating_sub(start.len() + place.len());
     let name = text::shortened(&inert_ascii(&message.resource.name), room.min(63));
     let mut sms = format!("{start}{name}{place}");
-    let end = match (message.outcome, &message.undo) {
-        (Outcome::Observed, _) => Some("Nothing was changed.".to_owned()),
-        (Outcome::Failed | Outcome::Partial, _) => Some("Still in its bad state.".to_owned()),
-        (Outcome::Fixed, Some(undo)) => Some(format!("Undo: {}", inert_ascii(undo))),
+    let command = |name: &str| {
+        let command = message.commands().find(|(known, _)| *known == name);
+        command.map(|(name, command)| format!("{name}: {}", inert_ascii(command)))
+    };
+    let end = match message.outcome {
+        Outcome::Observed => Some("Nothing was changed.".to_owned()),
+        Outcome::Failed | Outcome::Partial if message.undoes.is_some() => command("Undo"),
+        Outcome::Failed | Outcome::Partial => Some("Still in its bad state.".to_owned()),
+        Outcome::Fixed => command("Undo"),
+        Outcome::Pending => command("Approve"),
+        Outcome::Parked => command("Resume"),
         _ => None,
     };
     if let Some(end) = end.filter(|end| sms.len() + 1 + end.len() <= BYTES) {
@@ -44,10 +51,8 @@ mod tests {
 
     #[test]
     fn says_it_in_one_message() {
-        let said: Vec<String> =
-            [Outcome::Fixed, Outcome::Observed, Outcome::Failed, Outcome::Refused]
-                .map(|outcome| body(&samples::message(outcome)))
-                .into();
+        let told = Outcome::ALL.into_iter().filter(|outcome| outcome.people_should_hear());
+        let said: Vec<String> = told.map(|outcome| body(&samples::message(outcome))).collect();
         insta::assert_snapshot!(said.join("\n"));
     }
 

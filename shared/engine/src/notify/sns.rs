@@ -181,10 +181,8 @@ mod tests {
             let kept: usize =
                 sent.changes.iter().map(|change| change.description.minus.len()).sum();
             assert_eq!(sent.left_out + kept, 10_000);
-            let note = format!(
-                "… {} more lines, left out here. Read them with quell records",
-                sent.left_out
-            );
+            let note =
+                format!("… {} more lines, left out here. Read them with quell show", sent.left_out);
             assert!(bodies["email"].as_str().unwrap().contains(&note));
         }
     }

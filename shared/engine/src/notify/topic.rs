@@ -2,7 +2,7 @@
 
 use aws_sdk_sns::Client;
 
-use super::{Change, Control, Event, Message, Resource, VERSION, publish};
+use super::{Change, Control, Event, Message, Order, Resource, VERSION, publish};
 use crate::{
     CallError, Clients, Meta,
     ledger::{Record, Status},
@@ -32,8 +32,19 @@ impl Topic {
 /// What the record says, as a message.
 pub fn message(meta: &Meta, record: &Record) -> Message {
     let (intent, result) = (&record.intent, &record.result);
-    let can_be_undone =
-        matches!(record.status, Status::Fixed | Status::Partial) && intent.undoes.is_none();
+    let (id, status) = (&record.id, record.status);
+    let waits = status == Status::Pending;
+    let undo = match (status, &intent.undoes) {
+        (Status::Fixed | Status::Partial, None) => Some(id),
+        // Of what was not undone it can be ordered once more.
+        (Status::Failed | Status::Partial, original) => original.as_ref(),
+        _ => None,
+    };
+    let can_be_exempt = intent.undoes.is_none()
+        && matches!(
+            status,
+            Status::Observed | Status::Pending | Status::Refused | Status::Denied | Status::Fixed
+        );
     Message {
         version: VERSION,
         control: Control::from(meta),
@@ -65,9 +76,164 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
             _ => None,
         },
         record: Some(record.id.clone()),
-        undo: can_be_undone.then(|| format!("quell undo {}", record.id)),
+        undoes: intent.undoes.clone(),
+        order: result.order.as_ref().map(Order::from),
+        approve: waits.then(|| format!("quell approve {id}")),
+        deny: waits.then(|| format!("quell deny {id}")),
+        expires: intent.expires.filter(|_| waits),
+        resume: (status == Status::Parked).then(|| format!("quell resume {id}")),
+        undo: undo.map(|id| format!("quell undo {id}")),
+        exempt: can_be_exempt
+            .then(|| format!("quell exempt add --record {id} --days 7 --reason REASON")),
         notes: intent.notes.clone(),
         reason: result.reason.clone().or_else(|| intent.withheld.clone()),
         left_out: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        Mode, Outcome, Safety, Severity,
+        ledger::{Intent, Order as Given, Verb},
+        notify::{chat, email, sms},
+        protocol::Life,
+    };
+
+    const ID: &str = "5f0c6a1de2b94c771234";
+    const ORIGINAL: &str = "77c49be21d6a0c5f1234";
+
+    #[test]
+    fn a_message_names_each_order_that_a_person_can_give_and_no_other() {
+        let commands = |status, undoes| {
+            let message = message(&META, &record(status, undoes));
+            message.commands().map(|(_, command)| command.to_owned()).collect::<Vec<_>>().join("; ")
+        };
+        let exempt = format!("quell exempt add --record {ID} --days 7 --reason REASON");
+        let expected = [
+            (Status::Observed, exempt.clone()),
+            (Status::Exempt, String::new()),
+            (Status::Pending, format!("quell approve {ID}; quell deny {ID}; {exempt}")),
+            (Status::Parked, format!("quell resume {ID}")),
+            (Status::Refused, exempt.clone()),
+            (Status::Denied, exempt.clone()),
+            (Status::Applying, String::new()),
+            (Status::Applied, String::new()),
+            (Status::Fixed, format!("quell undo {ID}; {exempt}")),
+            (Status::Partial, format!("quell undo {ID}")),
+            (Status::Failed, String::new()),
+            (Status::Superseded, String::new()),
+            (Status::Undoing, String::new()),
+            (Status::Undone, String::new()),
+        ];
+        assert_eq!(expected.each_ref().map(|(status, _)| *status), Status::ALL);
+        for (status, named) in expected {
+            assert_eq!(commands(status, None), named, "{status:?}");
+        }
+        let once_more = format!("quell undo {ORIGINAL}");
+        assert_eq!(commands(Status::Failed, Some(ORIGINAL)), once_more);
+        assert_eq!(commands(Status::Partial, Some(ORIGINAL)), once_more);
+        assert_eq!(commands(Status::Undone, Some(ORIGINAL)), "", "an undo is not undone");
+    }
+
+    #[test]
+    fn what_waits_says_until_when_and_what_waits_no_more_does_not() {
+        let waiting = message(&META, &record(Status::Pending, None));
+        let until = "Until:     2026-03-02 02:03:04 UTC; without an answer by then it is parked";
+        assert!(email::body(&waiting).contains(until), "{}", email::body(&waiting));
+        assert!(sms::body(&waiting).ends_with(&format!("Approve: quell approve {ID}")));
+        let fixed = message(&META, &record(Status::Fixed, None));
+        assert_eq!(fixed.expires, None);
+        assert!(!email::body(&fixed).contains("Until:"));
+    }
+
+    #[test]
+    fn who_ordered_it_is_named() {
+        let mut record = record(Status::Undone, Some(ORIGINAL));
+        record.result.order = Some(Given {
+            record: ORIGINAL.to_owned(),
+            verb: Verb::Undo,
+            plan: None,
+            by: "arn:aws:iam::123456789012:user/bob".to_owned(),
+            person: Some("bob".to_owned()),
+            at: at("2026-03-01T03:00:00Z"),
+            expires: at("2026-03-02T03:00:00Z"),
+        });
+        let message = message(&META, &record);
+        let mail = email::body(&message);
+        let ordered = "Ordered:   to undo, by bob (arn:aws:iam::123456789012:user/bob), 2026-03-01 03:00:00 UTC\n";
+        assert!(mail.contains(ordered), "{mail}");
+        let chat = chat::notification(&message).content.description;
+        assert!(chat.contains("Ordered: to undo, by `bob` (`arn:aws:iam::123456789012:user/bob`)"));
+    }
+
+    #[test]
+    fn an_undo_that_failed_is_not_told_as_a_fix_that_failed() {
+        let message = message(&META, &record(Status::Failed, Some(ORIGINAL)));
+        assert_eq!(message.outcome, Outcome::Failed);
+        for told in [email::body(&message), sms::body(&message)] {
+            assert!(!told.to_lowercase().contains("bad state"), "{told}");
+            assert!(told.contains(&format!("quell undo {ORIGINAL}")), "{told}");
+        }
+    }
+
+    const META: Meta = Meta {
+        id: "s3-public-acl",
+        title: "S3 bucket ACLs grant nothing to the public",
+        risk: "The ACL lets anyone on the internet list its objects.",
+        severity: Severity::High,
+        safety: Safety::Safe,
+        satisfies: &[],
+        function: "s3-exposure",
+        listens: &[],
+        reads: &[],
+        writes: &[],
+        visible_within: 0,
+        source: "shared/controls/src/s3/public_acl.rs",
+    };
+
+    fn record(status: Status, undoes: Option<&str>) -> Record {
+        let intent = Intent {
+            control: META.id.to_owned(),
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            target: json!("photos"),
+            resource: "photos".to_owned(),
+            arn: "arn:aws:s3:::photos".to_owned(),
+            console: String::new(),
+            severity: META.severity,
+            mode: Mode::Approve,
+            withheld: None,
+            created: at("2026-03-01T02:03:04Z"),
+            event_id: "1".to_owned(),
+            deduplication: "1".to_owned(),
+            attempt: 0,
+            event_time: None,
+            actor: None,
+            before: json!({}),
+            plan: Vec::new(),
+            plan_hash: String::new(),
+            expires: Some(at("2026-03-02T02:03:04Z")),
+            changes: Vec::new(),
+            notes: Vec::new(),
+            undoes: undoes.map(str::to_owned),
+        };
+        let life = Life {
+            status,
+            version: 1,
+            writer: String::new(),
+            done: Vec::new(),
+            told: None,
+            open: false,
+        };
+        Record::new(ID, intent, &life)
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
     }
 }
