@@ -157,6 +157,7 @@ const SCRIPTS: [(&str, &str); 8] = [
     ("patches/dynamodb_writes.py", include_str!("../emulator/patches/dynamodb_writes.py")),
     ("patches/ec2_groups.py", include_str!("../emulator/patches/ec2_groups.py")),
     ("patches/ec2_metadata.py", include_str!("../emulator/patches/ec2_metadata.py")),
+    ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
 ];
 
