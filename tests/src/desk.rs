@@ -38,11 +38,21 @@ pub struct Desk {
 impl Desk {
     /// The operator of the stack, and the functions that it wakes.
     pub async fn open(stack: &Stack, functions: Vec<Arc<Function>>) -> Self {
+        Self::open_under(stack, functions, "").await
+    }
+
+    /// An operator that knows these ceilings, as the template would tell it. Empty: those of the stack.
+    pub async fn open_under(stack: &Stack, functions: Vec<Arc<Function>>, ceilings: &str) -> Self {
         let mut door = FrontDoor::at("127.0.0.1", 0).await.expect("there is a free port");
+        let mut environment = stack.operator_environment(&door, &functions);
+        if !ceilings.is_empty() {
+            environment.retain(|(name, _)| name != "QUELL_CEILINGS");
+            environment.push(("QUELL_CEILINGS".to_owned(), ceilings.to_owned()));
+        }
         let operator = Arc::new(Function::new(
             "operator",
             binary("operator"),
-            stack.operator_environment(&door, &functions),
+            environment,
             Duration::from_secs(60),
             256,
         ));

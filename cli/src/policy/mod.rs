@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    Error,
+    Error, operator,
     place::Place,
     terminal::{self, Tone},
 };
@@ -299,7 +299,7 @@ impl Compared {
         let there = place.ledger.policy().await.map_err(|error| trouble(&error))?;
         let none = Rules::observe();
         let old = there.as_ref().map_or(&none, |there| &there.policy);
-        let known = ceilings(place)?;
+        let known = ceilings(place).await?;
         let acting = |function: &str| known.as_ref().and_then(|known| known.get(function)).copied();
         let ceilings = REGISTRY
             .iter()
@@ -386,22 +386,21 @@ fn notes(policy: &Rules) -> Vec<String> {
     notes
 }
 
-/// The ceilings of the functions: whether each may change resources. `None`: nothing is known of them here.
-fn ceilings(_place: &Place) -> Result<Option<BTreeMap<String, bool>>, Error> {
-    let Ok(listed) = std::env::var("QUELL_CEILINGS") else { return Ok(None) };
-    let wrong = |what: String| Error::trouble(format!("QUELL_CEILINGS: {what}"));
-    let mut ceilings = BTreeMap::new();
-    for item in listed.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-        let (function, ceiling) = item
-            .split_once('=')
-            .ok_or_else(|| wrong(format!("`{item}` is not of the form s3-exposure=act")))?;
-        if !REGISTRY.iter().any(|meta| meta.function == function) {
-            return Err(wrong(format!("there is no function `{function}`")));
-        }
-        let acts = acts(ceiling).map_err(|error| wrong(error.to_string()))?;
-        ceilings.insert(function.to_owned(), acts);
+/// The functions that may act, as far as the operator can be asked.
+async fn ceilings(place: &Place) -> Result<Option<BTreeMap<String, bool>>, Error> {
+    if place.operator.is_none() {
+        return Ok(None);
     }
-    Ok(if ceilings.is_empty() { None } else { Some(ceilings) })
+    let answer = operator::order(place, &serde_json::json!({"verb": "ceilings"})).await?;
+    let told = answer.more.get("ceilings").and_then(serde_json::Value::as_object);
+    let told = told.ok_or_else(|| {
+        Error::trouble("the operator tells no ceilings; deploy all of Quell in one version")
+    })?;
+    let acting = told.iter().map(|(function, ceiling)| {
+        let is_acting = acts(ceiling.as_str().unwrap_or_default());
+        Ok((function.clone(), is_acting.map_err(|error| Error::trouble(error.to_string()))?))
+    });
+    acting.collect::<Result<_, _>>().map(Some)
 }
 
 fn read(path: &Path) -> Result<Result<Checked, Vec<Problem>>, Error> {

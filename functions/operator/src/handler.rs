@@ -1,10 +1,18 @@
 //! Requests at the function URL, and the schedule by which recovery runs.
 
-use std::{env, sync::OnceLock};
+use std::{collections::BTreeMap, env, sync::OnceLock};
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use quell_engine::{Clients, Meta, aws::CALL_TIME, ledger::Ledger, log, notify::Topic, text};
+use quell_engine::{
+    Clients, Meta,
+    aws::CALL_TIME,
+    ledger::{Ledger, LedgerError},
+    log,
+    notify::Topic,
+    policy::acts,
+    text,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +28,8 @@ pub(crate) struct Operator {
     pub(crate) ledger: Ledger,
     pub(crate) topic: Topic,
     pub(crate) domain: Domain,
+    /// By function: `act` or `observe`, as the template says.
+    pub(crate) ceilings: BTreeMap<String, String>,
     pub(crate) account: String,
     pub(crate) region: String,
     /// Of this invocation.
@@ -73,6 +83,8 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
             topic: Topic::new(aws, variable("QUELL_TOPIC_ARN")?),
             domain: Domain::new(aws, &variable("QUELL_FUNCTIONS")?, known, request_id.clone())
                 .map_err(|_| Failure::Setting("QUELL_FUNCTIONS"))?,
+            ceilings: ceilings(&variable("QUELL_CEILINGS")?)
+                .ok_or(Failure::Setting("QUELL_CEILINGS"))?,
             account,
             region,
             request_id,
@@ -131,12 +143,27 @@ impl Operator {
 
     /// The person whom the policy knows by this principal.
     async fn caller(&self, arn: String) -> Result<request::Caller, crate::answer::Refusal> {
-        let policy = self.ledger.policy().await?;
-        let policy = policy.map(|published| published.policy);
+        let policy = match self.ledger.policy().await {
+            Ok(published) => published.map(|published| published.policy),
+            // It knows nobody then; but stopping must still be possible.
+            Err(LedgerError::Unreadable { .. } | LedgerError::Newer { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         let policy = policy.unwrap_or_else(quell_engine::policy::Policy::observe);
         let person = policy.person(&arn).map(|person| person.name.clone());
         Ok(request::Caller { arn, person, policy })
     }
+}
+
+/// `s3-exposure=act,ec2-metadata=observe,…`
+fn ceilings(text: &str) -> Option<BTreeMap<String, String>> {
+    text.split(',')
+        .map(|item| {
+            let (function, ceiling) = item.split_once('=')?;
+            acts(ceiling).ok()?;
+            Some((function.to_owned(), ceiling.to_owned()))
+        })
+        .collect()
 }
 
 fn variable(name: &'static str) -> Result<String, Diagnostic> {

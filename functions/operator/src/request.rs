@@ -85,6 +85,8 @@ pub(crate) enum Order {
         resource: String,
         region: Option<String>,
     },
+    /// Says how far each function may go. Changes nothing.
+    Ceilings {},
     Halt {
         reason: String,
     },
@@ -102,6 +104,7 @@ impl Order {
             Self::Resume { .. } => "resume",
             Self::Exempt { .. } => "exempt",
             Self::Revoke { .. } => "revoke",
+            Self::Ceilings {} => "ceilings",
             Self::Halt { .. } => "halt",
             Self::Continue { .. } => "continue",
         }

@@ -122,6 +122,8 @@ impl Stack {
         door: &FrontDoor,
         functions: &[Arc<Function>],
     ) -> Vec<(String, String)> {
+        // Each function has a ceiling of its own in its environment; here all may act.
+        let ceilings: Vec<_> = functions.iter().map(|one| format!("{}=act", one.name())).collect();
         let functions: Vec<_> =
             functions.iter().map(|one| format!("{}={}", one.name(), one.arn())).collect();
         let mut environment = self.cloud.environment();
@@ -131,6 +133,7 @@ impl Stack {
                 ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_FUNCTIONS", &functions.join(",")),
+                ("QUELL_CEILINGS", &ceilings.join(",")),
                 ("AWS_ENDPOINT_URL_LAMBDA", door.url().trim_end_matches('/')),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),

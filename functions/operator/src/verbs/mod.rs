@@ -8,6 +8,7 @@ mod undo;
 
 use jiff::SignedDuration;
 use quell_engine::ledger::{self, Ordered, Record, Verb};
+use serde_json::json;
 
 use crate::{
     answer::{Answer, Refusal},
@@ -49,6 +50,10 @@ pub(crate) async fn obey(
         }
         Order::Revoke { control, resource, region } => {
             exemption::remove(operator, caller, &control, &resource, region.as_deref()).await
+        }
+        Order::Ceilings {} => {
+            let detail = "how far each function may go, as the template says".to_owned();
+            Ok(Answer::done("ceilings", None, detail).with("ceilings", json!(operator.ceilings)))
         }
         Order::Halt { reason } => halt::halt(operator, caller, reason).await,
         Order::Continue { reason } => halt::continue_(operator, caller, reason).await,
