@@ -220,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_time_is_given_as_people_write_it() {
-        let hours_ago = |text: &str| {
-            let ago = Timestamp::now().duration_since(since(text).unwrap());
-            ago.as_hours()
+        let hours_ago = |time: &str| {
+            let then = since(time).unwrap();
+            Timestamp::now().duration_since(then).as_hours()
         };
         assert_eq!(hours_ago("2h"), 2);
         assert_eq!(hours_ago("90m"), 1);
