@@ -19,6 +19,17 @@ pub fn quell<N: AsRef<str>, V: AsRef<str>>(arguments: &[&str], environment: &[(N
     command.output().unwrap()
 }
 
+/// The same, while this process goes on serving what the command needs.
+pub async fn quell_meanwhile(arguments: &[&str], environment: &[(String, String)]) -> Output {
+    let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
+    let environment = environment.to_vec();
+    let run = move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        quell(&arguments, &environment)
+    };
+    tokio::task::spawn_blocking(run).await.expect("the command runs")
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

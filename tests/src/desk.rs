@@ -16,10 +16,14 @@ use aws_smithy_http_client::{
 };
 use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
-use quell_engine::policy::{Mode, Person, Policy};
+use quell_engine::{
+    ledger::Record,
+    policy::{Mode, Person, Policy},
+};
 use quell_local::{
-    Answer, FrontDoor, Function, Key, Stack,
+    Answer, Cloud, FrontDoor, Function, Key, Stack,
     cloud::{ACCOUNT, REGION},
+    scenario::Staged,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +32,7 @@ use crate::rig::{Rig, binary};
 pub struct Desk {
     pub door: FrontDoor,
     pub operator: Arc<Function>,
+    functions: Vec<Arc<Function>>,
 }
 
 impl Desk {
@@ -41,15 +46,31 @@ impl Desk {
             Duration::from_secs(60),
             256,
         ));
-        let keys = ["alice", "bob", "eve"].map(key).into();
-        door.open(Arc::clone(&operator), functions, keys);
-        Self { door, operator }
+        let mut keys: Vec<Key> = ["alice", "bob", "eve"].map(key).into();
+        keys.push(Cloud::key());
+        door.open(Arc::clone(&operator), functions.clone(), keys);
+        Self { door, operator, functions }
     }
 
     /// What the operator answers to an order that this person signs.
     pub async fn order(&self, person: &str, order: &Value) -> (u16, Value) {
         let request = signed(&self.door.url(), &key(person), SystemTime::now(), &order.to_string());
         sent(request).await
+    }
+
+    /// Delivers the event to the function of its control, and returns the record that came of it.
+    pub async fn deliver(&self, rig: &Rig, staged: &Staged) -> Record {
+        let function = quell_controls::REGISTRY.iter().find(|meta| meta.id == staged.control);
+        let function = function.expect("the control is registered").function;
+        let function = self.functions.iter().find(|one| one.name() == function);
+        let function = function.expect("the desk has the function");
+        let attempt = function.invoke(staged.event.to_string()).await.expect("it runs");
+        let Answer::Response(response) = attempt.answer else { panic!("{:?}", attempt.answer) };
+        let results = response["results"].as_array().expect("results");
+        let own = results.iter().find(|report| report["control"] == staged.control);
+        let id = own.and_then(|report| report["record"].as_str());
+        let id = id.unwrap_or_else(|| panic!("no record came of it: {response}"));
+        rig.ledger.read(id).await.expect("it is read").expect("it is there")
     }
 
     /// Runs recovery, as the schedule does.
@@ -83,13 +104,12 @@ pub fn arn(person: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:user/{person}")
 }
 
-/// Publishes a policy that knows alice and bob, and nobody else.
-pub async fn publish(rig: &Rig, mode: Mode) {
+/// A policy that knows alice and bob and nobody else, with every control in this mode.
+pub fn people(mode: Mode) -> Policy {
     let person =
         |name: &str| Person { name: name.to_owned(), slack: None, principals: vec![arn(name)] };
-    let mut policy = Policy::by_name(mode, quell_controls::REGISTRY);
-    policy.people = vec![person("alice"), person("bob")];
-    rig.stack.apply_policy(&policy).await.expect("the policy is published");
+    let people = ["alice", "bob"].map(person).into();
+    Policy { people, ..Policy::by_name(mode, quell_controls::REGISTRY) }
 }
 
 /// An order as a request that holds the key's signature of this time.

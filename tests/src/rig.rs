@@ -231,6 +231,35 @@ impl HttpConnector for Counting {
     }
 }
 
+/// AWS as usual, but the ledger never gets round to reading what a batch asks for.
+pub fn leaving_keys_unread() -> SharedHttpClient {
+    let inner = http_client();
+    http_client_fn(move |settings, components| {
+        use aws_smithy_runtime_api::client::http::HttpClient as _;
+        let inner = inner.http_connector(settings, components);
+        SharedHttpConnector::new(LeavingKeysUnread(inner))
+    })
+    .into_shared()
+}
+
+#[derive(Debug)]
+struct LeavingKeysUnread(SharedHttpConnector);
+
+impl HttpConnector for LeavingKeysUnread {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        if !target.ends_with(".BatchGetItem") {
+            return self.0.call(request);
+        }
+        let asked: Value =
+            serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        let body = serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
+        let status = StatusCode::try_from(200).expect("200 is a status");
+        let reply = HttpResponse::new(status, SdkBody::from(body.to_string()));
+        HttpConnectorFuture::ready(Ok(reply))
+    }
+}
+
 /// AWS as usual, but every write on a customer's resource is answered `AccessDenied`.
 fn denying_writes() -> SharedHttpClient {
     let inner = http_client();

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use quell_controls::REGISTRY;
 use quell_engine::{Mode, policy::Policy};
 use quell_local::{Function, scenario};
 use quell_tests::{
-    command::{quell, text},
+    command::{quell, quell_meanwhile, text},
+    desk::Desk,
     rig::{Rig, binary},
 };
 use serde_json::{Value, json};
@@ -160,7 +162,10 @@ async fn a_person_invokes_looks_and_undoes() {
     let shown = quell(&["show", id], &environment);
     assert!(text(&shown.stdout).contains("- READ to Group"), "{}", text(&shown.stdout));
 
-    let undone = quell(&["undo", id], &environment);
+    let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure(&rig).await)]).await;
+    let mut environment = environment;
+    environment.push(("QUELL_OPERATOR_URL".to_owned(), desk.door.url()));
+    let undone = quell_meanwhile(&["undo", id], &environment).await;
     assert!(undone.status.success(), "{}", text(&undone.stderr));
     assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
 

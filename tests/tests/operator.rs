@@ -8,11 +8,16 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use quell_engine::{Severity, ledger::Exemption, policy::Mode};
-use quell_local::{Answer, Function};
+use quell_engine::{
+    Severity,
+    ledger::{Exemption, Record, Status, Verb},
+    policy::Mode,
+};
+use quell_local::{Answer, Function, cloud::CALLER, scenario};
 use quell_tests::{
-    desk::{Desk, arn, key, publish, sent, signed},
-    rig::{Rig, binary},
+    command::{quell_meanwhile, text},
+    desk::{Desk, arn, key, people, sent, signed},
+    rig::{Rig, again, binary},
 };
 use serde_json::{Value, json};
 
@@ -154,6 +159,304 @@ async fn an_exemption_has_its_limits() {
 }
 
 #[tokio::test]
+async fn a_plan_is_made_when_another_person_approves_it_and_only_then() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "approved").await.unwrap();
+    // The event says that alice did it.
+    let record = desk.deliver(&rig, &staged).await;
+    assert_eq!(record.status, Status::Pending);
+    let hash = record.intent.plan_hash.as_str();
+    let approve = |plan: &str| json!({"verb": "approve", "record": record.id, "plan": plan});
+
+    for (person, order, status, says) in [
+        ("alice", approve(hash), 403, "somebody else must approve it"),
+        ("eve", approve(hash), 403, "the policy knows nobody as"),
+        ("bob", approve("0123456789abcdef0123"), 409, "is not the hash of this record's plan"),
+        ("bob", approve(""), 409, "is not the hash of this record's plan"),
+    ] {
+        let (got, body) = desk.order(person, &order).await;
+        assert_eq!(got, status, "{person}: {body}");
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{person}: {detail}");
+    }
+    assert!(desk.door.invocations().is_empty(), "nobody was woken");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    let (status, body) = desk.order("bob", &approve(hash)).await;
+    assert_eq!((status, &body["state"]), (202, &json!("accepted")), "{body}");
+    let fixed = rested(&rig, &record.id).await;
+    assert_eq!(fixed.status, Status::Fixed);
+    assert_eq!(fixed.result.order.unwrap().by, arn("bob"));
+    assert!(!scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    let (status, body) = desk.order("bob", &approve(hash)).await;
+    assert_eq!(status, 409, "an approval counts once: {body}");
+    assert!(body["detail"].as_str().unwrap().contains("it is fixed"), "{body}");
+}
+
+#[tokio::test]
+async fn what_somebody_unknown_did_nobody_approves() {
+    let (rig, desk) = open().await;
+    let mut staged = scenario::stage(&rig.cloud, "s3-public-acl", "unknown").await.unwrap();
+    staged.event["detail"]["userIdentity"]["arn"] = json!(arn("mallory"));
+    let record = desk.deliver(&rig, &staged).await;
+    let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
+    for person in ["alice", "bob"] {
+        let (status, body) = desk.order(person, &approve).await;
+        assert_eq!(status, 403, "{body}");
+    }
+    assert_eq!(rig.ledger.read(&record.id).await.unwrap().unwrap().status, Status::Pending);
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_approval_is_for_the_state_that_was_planned_for() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "moved").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    // Between the plan and the yes somebody opens it further.
+    rig.cloud
+        .s3
+        .put_bucket_acl()
+        .bucket(&staged.resource)
+        .acl(aws_sdk_s3::types::BucketCannedAcl::PublicReadWrite)
+        .send()
+        .await
+        .unwrap();
+    let changed = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
+    let (status, body) = desk.order("bob", &approve).await;
+    assert_eq!(status, 202, "{body}");
+    let rested = rested(&rig, &record.id).await;
+    assert_eq!(rested.status, Status::Superseded);
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), changed);
+}
+
+#[tokio::test]
+async fn a_no_ends_it() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "denied").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let deny = json!({"verb": "deny", "record": record.id, "reason": "public on purpose"});
+    assert_eq!(desk.order("eve", &deny).await.0, 403);
+    let (status, body) = desk.order("alice", &deny).await;
+    assert_eq!(status, 200, "{body}");
+    let denied = rig.ledger.read(&record.id).await.unwrap().unwrap();
+    assert_eq!(denied.status, Status::Denied);
+    assert_eq!(denied.result.reason.as_deref(), Some("denied by alice: public on purpose"));
+
+    let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
+    assert_eq!(desk.order("bob", &approve).await.0, 409);
+    assert_eq!(desk.order("alice", &deny).await.0, 409);
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+}
+
+#[tokio::test]
+async fn silence_is_no_yes_and_what_it_parked_can_be_resumed() {
+    let (rig, desk) = open().await;
+    let mut policy = people(Mode::Approve);
+    policy.approvals.expire_hours = 0;
+    rig.stack.apply_policy(&policy).await.unwrap();
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "silent").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    assert_eq!(record.status, Status::Pending);
+    let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
+    let (status, body) = desk.order("bob", &approve).await;
+    assert_eq!(status, 409, "it is too late: {body}");
+    rig.stack.messages().await.unwrap();
+
+    let answer = desk.recover().await;
+    let Answer::Response(response) = answer else { panic!("{answer:?}") };
+    assert_eq!(response["parked"], json!([record.id]));
+    let parked = rig.ledger.read(&record.id).await.unwrap().unwrap();
+    assert_eq!(parked.status, Status::Parked);
+    let told = rig.stack.messages().await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].attributes["outcome"], "parked");
+    let answer = desk.recover().await;
+    let Answer::Response(response) = answer else { panic!("{answer:?}") };
+    assert_eq!(response["parked"], json!([]), "once");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    rig.stack.apply_policy(&people(Mode::Enforce)).await.unwrap();
+    let resume = json!({"verb": "resume", "all": true, "control": "s3-public-acl"});
+    assert_eq!(desk.order("eve", &resume).await.0, 403);
+    let (status, body) = desk.order("bob", &resume).await;
+    assert_eq!((status, &body["resumed"]), (202, &json!([record.id])), "{body}");
+    until(|| async { !scenario::is_violating(&rig.cloud, &staged).await.unwrap() }).await;
+}
+
+#[tokio::test]
+async fn nothing_is_ordered_while_everything_is_halted() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "halted").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    desk.order("eve", &json!({"verb": "halt", "reason": "wait"})).await;
+    let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
+    let (status, body) = desk.order("bob", &approve).await;
+    assert_eq!(status, 409);
+    assert!(body["detail"].as_str().unwrap().contains("halted everything"), "{body}");
+    desk.order("bob", &json!({"verb": "continue"})).await;
+    assert_eq!(desk.order("bob", &approve).await.0, 202);
+    assert_eq!(rested(&rig, &record.id).await.status, Status::Fixed);
+}
+
+#[tokio::test]
+async fn an_undo_puts_back_what_was_and_the_next_event_does_not_redo_it() {
+    let (rig, desk) = open().await;
+    rig.stack.apply_policy(&people(Mode::Enforce)).await.unwrap();
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "undone").await.unwrap();
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    assert_eq!(record.status, Status::Fixed);
+
+    let undo = json!({"verb": "undo", "record": record.id});
+    let (status, body) = desk.order("alice", &undo).await;
+    assert_eq!((status, &body["state"]), (200, &json!("done")), "{body}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+    let exemption = rig.ledger.exemptions().await.unwrap().remove(0);
+    assert_eq!(exemption.undo_of.as_deref(), Some(record.id.as_str()));
+    assert!(exemption.expires <= Timestamp::now() + SignedDuration::from_hours(24));
+
+    let mut next = staged.clone();
+    next.event = again(&staged.event, "77");
+    let now = Timestamp::now() + SignedDuration::from_secs(1);
+    next.event["time"] = json!(format!("{now:.0}"));
+    next.event["detail"]["eventTime"] = json!(format!("{now:.0}"));
+    assert_eq!(desk.deliver(&rig, &next).await.status, Status::Exempt);
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+
+    let (status, body) = desk.order("alice", &undo).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("undone already"), "{body}");
+}
+
+#[tokio::test]
+async fn an_undo_that_would_overwrite_what_came_since_leaves_nothing_behind() {
+    let (rig, desk) = open().await;
+    rig.stack.apply_policy(&people(Mode::Enforce)).await.unwrap();
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "changed").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    rig.cloud
+        .s3
+        .put_bucket_acl()
+        .bucket(&staged.resource)
+        .acl(aws_sdk_s3::types::BucketCannedAcl::AuthenticatedRead)
+        .send()
+        .await
+        .unwrap();
+    let changed = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let (status, body) = desk.order("bob", &json!({"verb": "undo", "record": record.id})).await;
+    assert_eq!(status, 409, "{body}");
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), changed);
+    assert!(rig.ledger.exemptions().await.unwrap().is_empty());
+    assert_eq!(rig.ledger.ordered(&record.id, Verb::Undo).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_opened_a_resource_does_not_exempt_it() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "exempt").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let by_record =
+        json!({"verb": "exempt", "record": record.id, "reason": "press kit", "days": 30});
+    let by_name = json!({
+        "verb": "exempt",
+        "control": "s3-public-acl",
+        "resource": staged.resource,
+        "reason": "press kit",
+        "days": 30,
+    });
+    for order in [&by_record, &by_name] {
+        let (status, body) = desk.order("alice", order).await;
+        assert_eq!(status, 403, "{body}");
+        assert!(body["detail"].as_str().unwrap().contains("somebody else must exempt"), "{body}");
+    }
+    assert!(rig.ledger.exemptions().await.unwrap().is_empty());
+
+    let (status, body) = desk.order("bob", &by_record).await;
+    assert_eq!(status, 200, "{body}");
+    let exemption = rig.ledger.exemptions().await.unwrap().remove(0);
+    assert_eq!(exemption.arn, format!("arn:aws:s3:::{}", staged.resource));
+    assert_eq!((exemption.person.as_str(), exemption.owner.as_str()), ("bob", "bob"));
+    assert!(!exemption.unique_id.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_that_is_not_there_is_exempt() {
+    let (_rig, desk) = open().await;
+    let order = json!({
+        "verb": "exempt",
+        "control": "s3-public-acl",
+        "resource": "quell-no-such-bucket",
+        "reason": "later",
+        "days": 1,
+    });
+    let (status, body) = desk.order("bob", &order).await;
+    assert_eq!(status, 404, "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("no such resource"), "{body}");
+}
+
+#[tokio::test]
+async fn a_person_gives_orders_from_the_command_line() {
+    let (rig, desk) = open().await;
+    let mut policy = people(Mode::Approve);
+    policy.people[1].principals.push(CALLER.to_owned());
+    rig.stack.apply_policy(&policy).await.unwrap();
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "typed").await.unwrap();
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let id = record.id.as_str();
+    let mut environment = rig.stack.environment("act");
+    let nowhere = quell_meanwhile(&["halt"], &environment).await;
+    assert_eq!(nowhere.status.code(), Some(3));
+    assert!(text(&nowhere.stderr).contains("QUELL_OPERATOR_URL is not set"));
+    environment.push(("QUELL_OPERATOR_URL".to_owned(), desk.door.url()));
+
+    let unasked = quell_meanwhile(&["approve", id], &environment).await;
+    assert_eq!(unasked.status.code(), Some(1));
+    assert!(text(&unasked.stdout).contains("- READ to Group"), "the plan is shown");
+    assert!(text(&unasked.stderr).contains("add --yes"), "{}", text(&unasked.stderr));
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    let approved = quell_meanwhile(&["approve", id, "--yes", "--json"], &environment).await;
+    assert!(approved.status.success(), "{}", text(&approved.stderr));
+    let approved: Value = serde_json::from_slice(&approved.stdout).unwrap();
+    assert_eq!(approved["status"], "fixed");
+    let again = quell_meanwhile(&["approve", id, "--yes"], &environment).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("does not wait for a person"));
+
+    let undone = quell_meanwhile(&["undo", id, "--json"], &environment).await;
+    assert!(undone.status.success(), "{}", text(&undone.stderr));
+    let undone: Value = serde_json::from_slice(&undone.stdout).unwrap();
+    assert_eq!((&undone["status"], &undone["intent"]["undoes"]), (&json!("undone"), &json!(id)));
+    assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+
+    let listed = quell_meanwhile(&["exempt", "list", "--json"], &environment).await;
+    let listed: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["undo_of"], id);
+    let about = ["--control", "s3-public-acl", "--resource", &staged.resource];
+    let remove = [&["exempt", "remove"][..], &about].concat();
+    let removed = quell_meanwhile(&remove, &environment).await;
+    assert!(removed.status.success(), "{}", text(&removed.stderr));
+    assert_eq!(quell_meanwhile(&remove, &environment).await.status.code(), Some(1));
+    let add = [&["exempt", "add", "--days", "7", "--reason", "press kit"][..], &about].concat();
+    let added = quell_meanwhile(&add, &environment).await;
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    let shown = quell_meanwhile(&["exempt", "list"], &environment).await;
+    assert!(text(&shown.stdout).contains("press kit"), "{}", text(&shown.stdout));
+
+    for words in [&["halt", "it fights"][..], &["continue"]] {
+        let turned = quell_meanwhile(words, &environment).await;
+        assert!(turned.status.success(), "{words:?}: {}", text(&turned.stderr));
+    }
+    let none = quell_meanwhile(&["resume", "--all"], &environment).await;
+    assert_eq!(text(&none.stdout), "0 resumed\n", "{}", text(&none.stderr));
+}
+
+#[tokio::test]
 async fn people_are_told_once_of_exemptions_that_end_or_are_of_no_use() {
     let (rig, desk) = open().await;
     let day = |days: i64| SignedDuration::from_hours(24 * days);
@@ -235,10 +538,29 @@ fn exemption(name: &str, granted: Timestamp, expires: Timestamp) -> Exemption {
     }
 }
 
+/// The record once nobody works on it.
+async fn rested(rig: &Rig, id: &str) -> Record {
+    let read = || async { rig.ledger.read(id).await.unwrap().unwrap() };
+    let works = |status| matches!(status, Status::Pending | Status::Applying | Status::Applied);
+    until(|| async { !works(read().await.status) }).await;
+    read().await
+}
+
+/// Waits for something that happens elsewhere.
+async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    for _ in 0..600 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not come about");
+}
+
 /// An operator with the one function that these tests need.
 async fn open() -> (Rig, Desk) {
     let rig = Rig::start().await;
-    publish(&rig, Mode::Approve).await;
+    rig.stack.apply_policy(&people(Mode::Approve)).await.unwrap();
     let s3 = Function::new(
         "s3-exposure",
         binary("s3-exposure"),

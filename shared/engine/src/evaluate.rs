@@ -334,6 +334,10 @@ impl<'a, C: Control> Run<'a, C> {
                 let ended = self.commit(writes, &prepared).await;
                 vec![self.committed(writes, prepared, ended)]
             }
+            [Command::Look(attempt)] => {
+                let view = self.look(*attempt).await;
+                vec![self.looked(view)]
+            }
             [Command::Assess] => {
                 let seen = self.control.assess(&self.target).await;
                 vec![self.sighted(seen, false).await]
