@@ -158,6 +158,13 @@ pub(crate) async fn find(place: &Place, id: &str) -> Result<Record, Error> {
     })
 }
 
+/// How a record ended, in a line.
+pub(crate) fn ended(record: &Record) {
+    let (outcome, intent) = (record.status.outcome(), &record.intent);
+    let resource = text::plain(&intent.resource);
+    terminal::line(&format!("{outcome}: {} of {resource}", intent.control));
+}
+
 /// The changes as lines that go and lines that come.
 pub(crate) fn diff(changes: &[Description]) {
     for change in changes {
