@@ -168,12 +168,7 @@ fn told(record: &Record, as_json: bool) -> Result<(), Error> {
     if as_json {
         return terminal::json(record);
     }
-    terminal::line(&format!(
-        "{}: {} of {}",
-        record.status.outcome(),
-        record.intent.control,
-        terminal::clean(&record.intent.resource)
-    ));
+    records::ended(record);
     Ok(())
 }
 

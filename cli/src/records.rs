@@ -158,6 +158,13 @@ pub(crate) async fn find(place: &Place, id: &str) -> Result<Record, Error> {
     })
 }
 
+/// How a record ended, in a line.
+pub(crate) fn ended(record: &Record) {
+    let (outcome, intent) = (record.status.outcome(), &record.intent);
+    let resource = text::plain(&intent.resource);
+    terminal::line(&format!("{outcome}: {} of {resource}", intent.control));
+}
+
 /// The changes as lines that go and lines that come.
 pub(crate) fn diff(changes: &[Description]) {
     for change in changes {
@@ -220,9 +227,9 @@ mod tests {
 
     #[test]
     fn a_time_is_given_as_people_write_it() {
-        let hours_ago = |text: &str| {
-            let ago = Timestamp::now().duration_since(since(text).unwrap());
-            ago.as_hours()
+        let hours_ago = |time: &str| {
+            let then = since(time).unwrap();
+            Timestamp::now().duration_since(then).as_hours()
         };
         assert_eq!(hours_ago("2h"), 2);
         assert_eq!(hours_ago("90m"), 1);

@@ -31,12 +31,7 @@ impl Undo {
         if self.json {
             terminal::json(&undo)?;
         } else {
-            terminal::line(&format!(
-                "{}: {} of {}",
-                undo.status.outcome(),
-                undo.intent.control,
-                terminal::clean(&undo.intent.resource)
-            ));
+            records::ended(&undo);
             if undo.intent.undoes.is_some() {
                 records::diff(&undo.intent.changes);
             }

@@ -244,6 +244,12 @@ async fn a_no_ends_it() {
     let denied = rig.ledger.read(&record.id).await.unwrap().unwrap();
     assert_eq!(denied.status, Status::Denied);
     assert_eq!(denied.result.reason.as_deref(), Some("denied by alice: public on purpose"));
+    assert_eq!(denied.result.told, Some(Status::Denied));
+    let told = rig.stack.messages().await.unwrap();
+    let told = told.iter().map(|message| &message.attributes);
+    let told = told.filter(|told| told["control"] == "s3-public-acl");
+    let told: Vec<_> = told.map(|told| told["outcome"].as_str()).collect();
+    assert_eq!(told, ["pending", "denied"], "who was asked hears that nobody needs to any more");
 
     let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
     assert_eq!(desk.order("bob", &approve).await.0, 409);
