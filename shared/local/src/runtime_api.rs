@@ -228,6 +228,15 @@ impl Function {
         self.attempt(&unique_id(), event.into()).await
     }
 
+    /// One more attempt of an invocation, as asynchronous invocation makes it after a failed one.
+    pub async fn retry(
+        &self,
+        request_id: &str,
+        event: impl Into<Bytes>,
+    ) -> Result<Attempt, LambdaError> {
+        self.attempt(request_id, event.into()).await
+    }
+
     /// Up to three attempts, then the dead-letter queue.
     pub async fn invoke_async(&self, event: impl Into<Bytes>) -> Result<Invocation, LambdaError> {
         let event = event.into();

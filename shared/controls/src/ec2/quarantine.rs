@@ -47,6 +47,7 @@ use std::{
 
 use aws_sdk_ec2::{
     Client,
+    config::retry::RetryConfig,
     types::{
         AttributeBooleanValue, EbsInstanceBlockDeviceSpecification, Filter, Instance,
         InstanceAttributeName, InstanceBlockDeviceMappingSpecification, InstanceLifecycleType,
@@ -672,31 +673,59 @@ impl Quarantine {
         request.send().await.during("ec2:ModifyInstanceAttribute").map(drop)
     }
 
-    /// The ids of the record's snapshots, with a blank between them. A lost response may have left more than one per
-    /// volume: all of them are named, so that the record shows it.
+    /// The ids of the record's snapshots, with a blank between them. A response that was lost may have left more than one
+    /// per volume, if AWS does not show the first yet: all of them are named, so that the record shows it.
     async fn snapshots(&self, instance: &InstanceId, record: &str) -> Result<String, CallError> {
+        let mut ids = self.snapshots_of(record).await?;
+        for pause in [500, 1000] {
+            if !ids.is_empty() {
+                break;
+            }
+            ids = match self.make_snapshots(instance, record).await {
+                Ok(made) => made,
+                Err(error) if error.is_worth_retrying() => {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    self.snapshots_of(record).await?
+                }
+                Err(error) => return Err(error),
+            };
+        }
+        if ids.is_empty() {
+            ids = self.make_snapshots(instance, record).await?;
+        }
+        ids.sort();
+        Ok(ids.join(" "))
+    }
+
+    async fn snapshots_of(&self, record: &str) -> Result<Vec<String>, CallError> {
         let ours = Filter::builder().name(format!("tag:{TAG}")).values(record).build();
         let search = self.ec2.describe_snapshots().owner_ids("self").filters(ours);
         // Pages may be empty although more follow.
         let pages = search.into_paginator().items().send();
         let found = pages.collect::<Result<Vec<_>, _>>().await.during("ec2:DescribeSnapshots")?;
-        let mut ids: Vec<String> = found.into_iter().filter_map(|one| one.snapshot_id).collect();
-        if ids.is_empty() {
-            let request = self
-                .ec2
-                .create_snapshots()
-                .description(format!("Quell: evidence of {instance}, taken before its quarantine"));
-            let request = request
-                .instance_specification(
-                    InstanceSpecification::builder().instance_id(instance.as_str()).build(),
-                )
-                .tag_specifications(tagged(ResourceType::Snapshot, record));
-            let reply = request.send().await.during("ec2:CreateSnapshots")?;
-            let made = reply.snapshots.unwrap_or_default().into_iter();
-            ids = made.filter_map(|one| one.snapshot_id).collect();
-        }
-        ids.sort();
-        Ok(ids.join(" "))
+        Ok(found.into_iter().filter_map(|one| one.snapshot_id).collect())
+    }
+
+    /// Once: the call takes no client token, so the SDK must not send it again before anyone has searched.
+    async fn make_snapshots(
+        &self,
+        instance: &InstanceId,
+        record: &str,
+    ) -> Result<Vec<String>, CallError> {
+        let request = self
+            .ec2
+            .create_snapshots()
+            .description(format!("Quell: evidence of {instance}, taken before its quarantine"));
+        let request = request
+            .instance_specification(
+                InstanceSpecification::builder().instance_id(instance.as_str()).build(),
+            )
+            .tag_specifications(tagged(ResourceType::Snapshot, record));
+        let once = aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled());
+        let reply = request.customize().config_override(once).send().await;
+        let reply = reply.during("ec2:CreateSnapshots")?;
+        let made = reply.snapshots.unwrap_or_default().into_iter();
+        Ok(made.filter_map(|one| one.snapshot_id).collect())
     }
 
     /// A group that the record knows is there already, and may have been deleted since: it is not made again.
