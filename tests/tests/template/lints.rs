@@ -41,6 +41,7 @@ const UNBOUND: &[&str] = &[
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
     "s3:GetAccountPublicAccessBlock",
+    "s3:ListAllMyBuckets",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 ];
