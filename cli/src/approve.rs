@@ -137,9 +137,12 @@ impl Resume {
             let some = answer.more.get("resumed").and_then(Value::as_array).cloned();
             let some = some.unwrap_or_default();
             let has_more = answer.more.get("more").and_then(Value::as_bool).unwrap_or_default();
-            // None but those that somebody else resumed already: the rest is theirs.
-            let goes_on = has_more && !some.is_empty();
+            // Those that were resumed before may still be on their way: the index lags behind.
+            let known = resumed.len();
             resumed.extend(some);
+            resumed.sort_by_key(Value::to_string);
+            resumed.dedup();
+            let goes_on = has_more && resumed.len() > known;
             if goes_on {
                 terminal::progress(&format!("{} resumed, and more to come", resumed.len()));
                 continue;

@@ -39,7 +39,7 @@ const ADD_EXAMPLES: &str = "Examples:
   quell exempt add --control ec2-imdsv2 --resource i-0123456789abcdef0 --region eu-west-1 --days 7 --reason 'old agent'
   quell exempt add --record 4f2a9c0d1e8b7a635241 --days 30 --reason 'press kit'
 
-It holds for the resource that is there now, not for another of its name, and for what happens from now on. At most 90
+It holds for the resource that is there now, and not for another of its name. At most 90
 days, 7 where the control is critical. Many resources at once are a scope in quell.toml.
 
 Exit codes: 0 given, 1 refused (the reason is said), 3 AWS or the operator could not be reached.";

@@ -5,13 +5,13 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 use quell_controls::{All, REGISTRY};
 use quell_engine::{
     Actor, CallError, Clients, Control, Description, Effect, Meta, Mode, Outcome, Plan, Progress,
     Safety, Severity, Signal, Trigger,
     control::TargetError,
-    ledger::{LARGEST, Status},
+    ledger::{Halt, LARGEST, Order, Status, Verb},
     policy::Policy,
     serve::handle,
 };
@@ -45,6 +45,60 @@ async fn whoever_breaks_it_again_and_again_is_left_to_a_person_and_named() {
     let told = rig.stack.messages().await.unwrap();
     let parked = told.iter().filter(|message| message.attributes["outcome"] == "parked");
     assert_eq!(parked.count(), 1, "people are told once");
+}
+
+#[tokio::test]
+async fn an_order_reaches_no_further_than_the_policy_of_now() {
+    let rig = Rig::start().await;
+    for (before, verb, now, expected) in [
+        (Mode::Approve, Verb::Approve, Mode::Observe, Outcome::Refused),
+        (Mode::Approve, Verb::Approve, Mode::Off, Outcome::Refused),
+        (Mode::Approve, Verb::Approve, Mode::Approve, Outcome::Fixed),
+        (Mode::Enforce, Verb::Resume, Mode::Observe, Outcome::Refused),
+        // Whoever resumes does not approve.
+        (Mode::Enforce, Verb::Resume, Mode::Approve, Outcome::Pending),
+        (Mode::Enforce, Verb::Resume, Mode::Enforce, Outcome::Fixed),
+    ] {
+        let what = format!("{before} {verb} {now}");
+        let name = what.replace(' ', "-");
+        let staged = scenario::stage(&rig.cloud, "s3-public-acl", &name).await.unwrap();
+        if before == Mode::Enforce {
+            rig.ledger.halt(&halt()).await.unwrap();
+        }
+        let planned = rig.evaluate(before, &staged).await;
+        rig.ledger.continue_(&halt()).await.unwrap();
+        assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+        let record = rig.ledger.read(&planned.record.unwrap()).await.unwrap().unwrap();
+        let order = Order {
+            record: record.id.clone(),
+            verb,
+            plan: (verb == Verb::Approve).then(|| record.intent.plan_hash.clone()),
+            by: "arn:aws:iam::123456789012:user/bob".to_owned(),
+            person: Some("bob".to_owned()),
+            at: Timestamp::now(),
+            expires: Timestamp::now() + 1.hours(),
+        };
+        rig.ledger.order(&order).await.unwrap();
+
+        let hint = json!({
+            "source": "quell.operator", "id": name,
+            "detail": {"record": record.id, "account": ACCOUNT, "region": "eu-west-1"},
+        });
+        let response = rig.deliver(now, &hint).await.unwrap();
+        let report = own(response.results, &staged);
+        assert_eq!(report.outcome, expected, "{what}: {report:#?}");
+        let is_open = scenario::is_violating(&rig.cloud, &staged).await.unwrap();
+        assert_eq!(is_open, expected != Outcome::Fixed, "{what}");
+    }
+}
+
+fn halt() -> Halt {
+    Halt {
+        by: "arn:aws:iam::123456789012:user/bob".to_owned(),
+        person: None,
+        at: Timestamp::now(),
+        reason: "a test".to_owned(),
+    }
 }
 
 #[tokio::test]

@@ -215,6 +215,8 @@ struct Run<'a, C: Control> {
     records: HashMap<String, Record>,
     current: Option<String>,
     notes: Vec<String>,
+    /// Whether the intent is too large for the ledger.
+    is_large: bool,
     /// Why it is parked or refused.
     reason: Option<String>,
     trouble: Option<CallError>,
@@ -275,6 +277,7 @@ impl<'a, C: Control> Run<'a, C> {
             records: HashMap::new(),
             current: None,
             notes: Vec::new(),
+            is_large: false,
             reason: None,
             trouble: None,
             calls: Vec::new(),
@@ -299,8 +302,12 @@ impl<'a, C: Control> Run<'a, C> {
             self.current = evaluation.record().map(str::to_owned);
         };
         let report = self.report(&end);
-        self.about(&report.resource)
-            .end(report.outcome, report.reason.as_deref().unwrap_or_default());
+        // The states that a refused undo compares are for who asked, not for the log.
+        let reason = match end {
+            End::Changed => "the resource was changed since",
+            _ => report.reason.as_deref().unwrap_or_default(),
+        };
+        self.about(&report.resource).end(report.outcome, reason);
         match report.outcome {
             Outcome::Failed | Outcome::Partial => Err(Failure::Evaluation(Box::new(report))),
             _ => Ok(report),
@@ -399,9 +406,9 @@ impl<'a, C: Control> Run<'a, C> {
     }
 
     fn known(&mut self, record: &Record) -> Result<Known, CallError> {
-        let before = match record.status {
+        let before = match &record.intent.before {
             // Too large to be kept: there is nothing to compare with, or to go on with.
-            Status::Refused => None,
+            Value::Null if record.intent.plan.is_empty() => None,
             _ => Some(decode::<C::State>(&record.intent.before).map_err(unreadable::<C>)?),
         };
         let after = record.result.after.as_ref().map(decode::<C::State>);
@@ -648,14 +655,15 @@ impl<'a, C: Control> Run<'a, C> {
             },
             now,
         );
-        if verdict.mode >= Mode::Approve {
-            let size = Record::size(&self.intent(attempt)?)?;
-            verdict.too_large = size > LARGEST;
-            if verdict.too_large {
-                self.reason = Some(format!(
-                    "the state before and the plan take {size} bytes compressed, and the ledger keeps at most {LARGEST}: without a stored way back nothing is changed"
-                ));
-            }
+        // The state after, which is about as large as that before, will stand beside the intent.
+        let intent = self.intent(attempt)?;
+        let size = Record::size(&intent)? + Record::size(&intent.before)?;
+        verdict.too_large = size > LARGEST;
+        self.is_large = verdict.too_large;
+        if verdict.too_large && verdict.mode >= Mode::Approve {
+            self.reason = Some(format!(
+                "the state before and after and the plan take {size} bytes compressed, and the ledger keeps at most {LARGEST}: without a stored way back nothing is changed"
+            ));
         }
         Ok(verdict)
     }
@@ -672,6 +680,8 @@ impl<'a, C: Control> Run<'a, C> {
         };
         let unique_id = match self.control.unique_id(&self.target).await {
             Ok(unique_id) => unique_id,
+            // Once it can be read, it may turn out to be exempt.
+            Err(error) if error.is_worth_retrying() => return Err(error),
             Err(error) => {
                 self.notes.push(format!("its exemption does not count: {error}"));
                 return Ok(false);
@@ -770,7 +780,8 @@ impl<'a, C: Control> Run<'a, C> {
                         .find(|attempt| self.ids.id(*attempt) == *id)
                         .unwrap_or(attempt);
                     let mut intent = self.intent(attempt)?;
-                    if life.status == Status::Refused {
+                    // Of what is too large for the ledger people hear all the same; nothing is done with it.
+                    if self.is_large {
                         intent.before = Value::Null;
                         intent.plan.clear();
                         intent.changes.truncate(1);
@@ -979,7 +990,10 @@ impl<'a, C: Control> Run<'a, C> {
             made: &made_for.result.made,
             deadline: self.engine.deadline,
         };
-        match self.control.apply(&self.target, change, &progress).await {
+        let applied = self.control.apply(&self.target, change, &progress).await;
+        // What was seen before is no longer there: the state after must be read.
+        self.seen = None;
+        match applied {
             Ok(made) => {
                 self.fixed_after = Some(self.started.elapsed());
                 let action = record.intent.changes.get(index).map_or("", |change| &change.action);
@@ -1060,6 +1074,7 @@ impl<'a, C: Control> Run<'a, C> {
                     .or_else(|| record.and_then(|record| record.intent.withheld.clone())),
             ),
             End::Halted => (Outcome::Parked, Some(HALTED.to_owned())),
+            End::Withheld => (Outcome::Refused, Some(self.withheld())),
             End::Changed => (Outcome::Refused, Some(self.differences())),
             End::NotUndoable(status) => (
                 Outcome::Refused,
@@ -1088,6 +1103,17 @@ impl<'a, C: Control> Run<'a, C> {
                 .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             ended_after_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Why an order is not obeyed any more.
+    fn withheld(&self) -> String {
+        let decision = self.decision.as_ref();
+        let mode = decision.map_or(Mode::Observe, |decision| decision.mode);
+        let why = decision.and_then(|decision| decision.withheld.clone()).or(self.reason.clone());
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!(
+            "it was ordered, but by now the control may only {mode} here{why}; nothing was changed"
+        )
     }
 
     /// The three states of a refused undo.

@@ -282,6 +282,9 @@ pub struct Hitch {
 }
 
 impl Hitch {
+    /// The rest of the plan was not tried.
+    const STOPPED: Self = Self { unsure: false, goes_on: false };
+
     fn after(self, earlier: Option<Self>) -> Self {
         let unsure = self.unsure || earlier.is_some_and(|earlier| earlier.unsure);
         Self { unsure, ..self }
@@ -319,6 +322,8 @@ pub enum End {
     Closed(Status),
     /// The kill switch is on; the record waits as it is.
     Halted,
+    /// The policy, the ceiling or an exemption does not allow by now what was ordered; the record waits as it is.
+    Withheld,
     /// The undo is refused: the resource is not as the record left it.
     Changed,
     /// The undo is refused: the record is not one that can be undone.
@@ -391,8 +396,8 @@ pub struct Evaluation {
     counted: Vec<Count>,
     /// The lives before the transaction under way, should it be refused.
     previous: Option<(Life, Option<Life>)>,
-    /// Where the original stood before it was being undone.
-    original_was: Status,
+    /// Where the original stood before this evaluation began to undo it.
+    original_was: Option<Status>,
 }
 
 /// The lock as it is held.
@@ -473,7 +478,7 @@ impl Evaluation {
             held: None,
             counted: Vec::new(),
             previous: None,
-            original_was: Status::Fixed,
+            original_was: None,
         };
         let next = evaluation.look();
         (evaluation, next)
@@ -525,7 +530,7 @@ impl Evaluation {
                 // What was made stays; the rest waits for a person.
                 Err(Refusal::Halted) => {
                     self.restore();
-                    self.settle(self.unfinished(hitch, None))
+                    self.verify(Some(Hitch::STOPPED.after(hitch)))
                 }
                 Err(_) => Next::End(End::Failed),
             },
@@ -600,6 +605,10 @@ impl Evaluation {
                 self.look_further()
             }
             (Status::Pending, Some(Order::Approve)) | (Status::Parked, Some(Order::Resume)) => {
+                if sight.state() == Some(known.before) && wants_more {
+                    // An order does not reach further than the policy, the ceiling and exemptions of now.
+                    return self.judge(looked, sight);
+                }
                 self.take_up(now, looked, known, sight, Begin::Stored)
             }
             (Status::Applying | Status::Applied, _) => {
@@ -647,6 +656,27 @@ impl Evaluation {
         sight: &Sight,
         verdict: &Verdict,
     ) -> Next {
+        if let Some(known) = &looked.record
+            && let status @ (Status::Pending | Status::Parked | Status::Failed | Status::Partial) =
+                known.life.status
+        {
+            let is_begun = matches!(status, Status::Failed | Status::Partial);
+            return match verdict.mode {
+                _ if verdict.exempt => Next::End(End::Withheld),
+                Mode::Off | Mode::Observe => Next::End(End::Withheld),
+                // Whoever resumes does not approve: a person is asked, under the record that follows.
+                Mode::Approve | Mode::Enforce if is_begun => {
+                    self.take_up(now, looked, known, sight, Begin::Takeover)
+                }
+                Mode::Approve if looked.order == Some(Order::Resume) => {
+                    self.record = Some((known.id.clone(), known.life.clone()));
+                    self.supersede(Then::Evaluate)
+                }
+                Mode::Approve | Mode::Enforce => {
+                    self.take_up(now, looked, known, sight, Begin::Stored)
+                }
+            };
+        }
         if let Some(known) = &looked.record {
             let is_worth_more = match known.life.status {
                 Status::Exempt => !verdict.exempt,
@@ -757,7 +787,7 @@ impl Evaluation {
             Write::Take { generation: looked.lock.generation, holder: self.holder_of(&known.id) },
             Write::Update { id: known.id.clone(), life: life.clone() },
         ];
-        if !is_over && self.purpose != Purpose::Undo {
+        if !is_over {
             writes.push(Write::Running);
         }
         self.begin(writes, &looked.lock, known.order.clone(), how, life)
@@ -780,7 +810,9 @@ impl Evaluation {
                 let Some((id, _)) = self.record.take() else { return Next::End(End::Failed) };
                 return self.park(&|_| id.clone(), Park::OverBudget(key.clone()));
             }
-            Answer::Committed(Err(Refusal::Halted)) if how == Begin::New => {
+            Answer::Committed(Err(Refusal::Halted))
+                if how == Begin::New && self.purpose != Purpose::Undo =>
+            {
                 let Some((id, _)) = self.record.take() else { return Next::End(End::Failed) };
                 return self.park(&|_| id.clone(), Park::Halted);
             }
@@ -789,6 +821,7 @@ impl Evaluation {
             Answer::Committed(Err(_)) => {
                 self.record = None;
                 self.original = None;
+                self.counted.clear();
                 return self.look();
             }
             _ => return Next::End(End::Failed),
@@ -859,7 +892,7 @@ impl Evaluation {
     fn change(&mut self, now: Millis, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
         let Some(&index) = order.get(at) else { return self.verify(hitch) };
         if now >= self.last_start {
-            return self.settle(self.unfinished(hitch, None));
+            return self.verify(Some(Hitch::STOPPED.after(hitch)));
         }
         self.phase = Phase::Changing { order, at, hitch };
         Next::Do(vec![Command::Change(index)])
@@ -896,9 +929,7 @@ impl Evaluation {
     /// What was made must be known to whoever takes over, and the kill switch may be on by now.
     fn note(&mut self, order: Vec<usize>, at: usize, hitch: Option<Hitch>) -> Next {
         let mut writes: Vec<_> = self.update(|_| {}).into_iter().collect();
-        if self.purpose != Purpose::Undo {
-            writes.push(Write::Running);
-        }
+        writes.push(Write::Running);
         self.phase = Phase::Noting { order, at, hitch };
         Next::Do(vec![Command::Commit(writes)])
     }
@@ -952,8 +983,13 @@ impl Evaluation {
     fn settle(&mut self, status: Status) -> Next {
         let update = self.update(|life| life.status = status);
         let mut writes: Vec<_> = update.into_iter().collect();
-        if status == Status::Undone {
-            writes.extend(self.update_original(Status::Undone));
+        match status {
+            Status::Undone => writes.extend(self.update_original(Status::Undone)),
+            // Nothing was taken back, and nobody else began before: the exemption that an undo brings must not count.
+            Status::Failed if let Some(was) = self.original_was => {
+                writes.extend(self.update_original(was));
+            }
+            _ => {}
         }
         self.phase = Phase::Settling;
         Next::Do(vec![Command::Commit(writes)])
@@ -1118,7 +1154,7 @@ impl Evaluation {
         });
         let mut writes: Vec<_> = update.into_iter().collect();
         if self.purpose == Purpose::Undo {
-            writes.extend(self.update_original(self.original_was));
+            writes.extend(self.original_was.and_then(|was| self.update_original(was)));
         }
         writes.extend(self.release());
         writes.extend(self.counted.drain(..).map(|count| Write::Refund(count.key)));
@@ -1259,7 +1295,7 @@ impl Evaluation {
         if looked.lock.live(now).is_some() {
             return self.wait();
         }
-        self.original_was = original.life.status;
+        self.original_was = Some(original.life.status);
         (self.changes, self.before) = (*changes, sight.state());
         let life = self.new_life(Status::Applying);
         let id = id(self.attempt);
@@ -1267,6 +1303,7 @@ impl Evaluation {
             Write::Take { generation: looked.lock.generation, holder: self.holder_of(&id) },
             Write::Put { id: id.clone(), life: life.clone() },
         ];
+        writes.push(Write::Running);
         writes.extend(self.update_original(Status::Undoing));
         self.record = Some((id, life.clone()));
         self.begin(writes, &looked.lock, (0..*changes).collect(), Begin::New, life)

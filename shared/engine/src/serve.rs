@@ -150,8 +150,11 @@ async fn take_up<S: Controls>(
     let stands = |order: &crate::ledger::Order| {
         order.stands(Verb::Undo, &undone.id, order.plan.as_deref(), now)
     };
-    let ended = match order.filter(|order| original.is_some() || stands(order)) {
-        Some(order) => {
+    let order = order.filter(|order| original.is_some() || stands(order));
+    let ended = match (order, original) {
+        // It was begun by an order that is no longer kept: an undo goes on as an undo, whoever wanted it.
+        (None, Some(original)) => S::undo(engine, aws, original, signal).await,
+        (Some(order), original) => {
             let signal = Signal {
                 actor: Some(Actor {
                     principal: order.person.clone().unwrap_or_else(|| order.by.clone()),
@@ -164,7 +167,7 @@ async fn take_up<S: Controls>(
             };
             S::undo(engine, aws, original.unwrap_or(record), &signal).await
         }
-        None => S::take_up(engine, aws, record).await,
+        (None, None) => S::take_up(engine, aws, record).await,
     };
     ended.ok_or_else(|| unusable(format!("this function has no control {control}")))
 }
@@ -297,11 +300,14 @@ async fn identify<C: Control>(
     let target =
         target.ok_or_else(|| unknown(format!("it is none that {} looks at", C::META.id)))?;
     let control = C::connect(aws);
-    let unique_id = match control.assess(&target).await {
+    let seen = control.assess(&target).await;
+    let unique_id = match seen {
         Ok(Some(_)) => control.unique_id(&target).await,
         Ok(None) => return Err(unknown("there is no such resource".to_owned())),
         Err(error) => Err(error),
     };
+    // These calls belong to no record.
+    aws.calls().take();
     Ok(Identified {
         control: C::META.id.to_owned(),
         severity: C::META.severity,

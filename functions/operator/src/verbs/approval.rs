@@ -62,6 +62,13 @@ pub(super) async fn deny(
 ) -> Result<Answer, Refusal> {
     let person = caller.known("deny")?;
     let record = waiting(operator, id).await?;
+    let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
+    let did_it = actor.and_then(|actor| caller.policy.person(actor)).map(|did| did.name.as_str());
+    if actor == Some(caller.arn.as_str()) || did_it == Some(person) {
+        return Err(Refusal::forbidden(format!(
+            "{person} made the change; somebody else must say whether it stays"
+        )));
+    }
     let because = reason.map(quell_engine::text::one_line).filter(|reason| !reason.is_empty());
     let detail = match because {
         Some(reason) => format!("denied by {person}: {reason}"),

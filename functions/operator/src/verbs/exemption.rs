@@ -77,7 +77,7 @@ pub(super) async fn add(
 
     let replaced = operator.ledger.grant(&exemption).await?;
     let detail = format!(
-        "{} may violate {} until {:.0}; what happened before now is not covered{}",
+        "{} may violate {} until {:.0}{}",
         exemption.resource,
         exemption.control,
         exemption.expires,
@@ -164,8 +164,12 @@ async fn somebody_else(
     exemption: &Exemption,
 ) -> Result<(), Refusal> {
     // However many others came since: who opened it must not be able to bury it.
-    let is_about_it =
-        |record: &Record| record.intent.undoes.is_none() && record.intent.arn == exemption.arn;
+    let is_about_it = |record: &Record| {
+        record.intent.undoes.is_none()
+            && record.intent.arn == exemption.arn
+            // A finding about it names nobody.
+            && record.intent.actor.is_some()
+    };
     let newest = operator.ledger.find(&exemption.control, &[], None, 1, is_about_it).await?;
     let Some(record) = newest.first() else { return Ok(()) };
     let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());

@@ -13,20 +13,26 @@ use crate::{
 /// How many records one request resumes: so many orders are given and hints sent well within the function's time.
 const AT_ONCE: usize = 100;
 
-/// Has a parked record taken up again, under the modes and budgets of now.
+/// Has a record that is parked, or was left unfinished, taken up again, as far as the policy, the ceiling and
+/// exemptions allow now. Budgets do not count what a person orders.
 pub(super) async fn one(operator: &Operator, caller: &Caller, id: &str) -> Result<Answer, Refusal> {
     let person = caller.known("resume")?;
     let record = find(operator, id).await?;
-    if record.status != Status::Parked {
+    let can_be_resumed = match record.status {
+        Status::Parked => true,
+        Status::Partial | Status::Failed => record.intent.undoes.is_none(),
+        _ => false,
+    };
+    if !can_be_resumed {
         return Err(Refusal::conflict(format!(
-            "it is {}, not parked: there is nothing to resume",
+            "it is {}, neither parked nor unfinished: there is nothing to resume",
             record.status.name()
         )));
     }
     not_halted(operator).await?;
     resume(operator, caller, &record).await?;
     let detail = format!(
-        "resumed by {person}; {} is looked at again, as far as modes and budgets allow now",
+        "resumed by {person}; {} is looked at again, and changed as far as the policy allows now",
         record.intent.resource
     );
     Ok(Answer::accepted("resume", id, detail))

@@ -42,9 +42,20 @@ pub(super) async fn undo(
             )));
         }
     }
+    let actor = intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
+    // Else an undo would be the exemption that whoever did it may not give.
+    let is_the_same = actor.is_some_and(|actor| {
+        let person = caller.policy.person(actor).map(|person| person.name.as_str());
+        actor == caller.arn || person.is_some() && person == caller.person.as_deref()
+    });
+    if is_the_same {
+        return Err(Refusal::forbidden(format!(
+            "{} made the change that was fixed; somebody else must undo the fix",
+            caller.name()
+        )));
+    }
     if intent.severity == Severity::Critical {
         let person = caller.known("undo what is critical")?;
-        let actor = intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
         if !caller.is_other_than(actor) {
             return Err(Refusal::forbidden(format!(
                 "what {person} may have done, or nobody knows who did, somebody else must undo where it is critical"
@@ -106,6 +117,10 @@ pub(super) async fn undo(
     };
     let reason = report.reason.clone().unwrap_or_default();
     match report.outcome {
+        Outcome::Duplicate if find(operator, id).await?.status != Status::Undone => {
+            let detail = format!("{resource} is being undone because of an earlier order");
+            Ok(Answer::accepted("undo", id, detail).with("report", json!(report)))
+        }
         Outcome::Undone | Outcome::Duplicate => {
             let detail =
                 format!("{resource} is as it was before; until {until:.0} Quell lets it be");

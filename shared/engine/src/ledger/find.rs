@@ -106,7 +106,8 @@ async fn paged(
             match from_item(item) {
                 Ok(record) if is_wanted(&record) => records.push(record),
                 Ok(_) | Err(LedgerError::Newer { .. }) => {}
-                Err(error) => return Err(error),
+                // One that is broken must not keep the others from being found.
+                Err(error) => tracing::error!("{error}"),
             }
         }
         from = page.last_evaluated_key;

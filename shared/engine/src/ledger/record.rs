@@ -257,9 +257,9 @@ impl Record {
         self.open = life.open;
     }
 
-    /// Bytes that the intent takes in the ledger.
-    pub fn size(intent: &Intent) -> Result<usize, LedgerError> {
-        Ok(pack("a new record", intent)?.into_inner().len())
+    /// Bytes that an intent, or a state, takes in the ledger.
+    pub fn size(part: &impl Serialize) -> Result<usize, LedgerError> {
+        Ok(pack("a new record", part)?.into_inner().len())
     }
 }
 
