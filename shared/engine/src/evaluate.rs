@@ -850,6 +850,12 @@ impl<'a, C: Control> Run<'a, C> {
         if ended {
             record.result.reason = match (&self.trouble, life.status) {
                 (Some(trouble), _) => Some(trouble.to_string()),
+                // Every call that was made went well: the others were not begun.
+                (None, Status::Partial | Status::Failed)
+                    if life.done.len() < record.intent.plan.len() =>
+                {
+                    Some(too_little_time::<C>().to_string())
+                }
                 (None, Status::Partial | Status::Failed) => Some(not_in_force::<C>(&self.target)),
                 _ => None,
             };

@@ -41,7 +41,7 @@ async fn at_every_call(control: &'static str, faults: &[Fault]) {
     let scene = Scene::begin(0, ANY_NUMBER).await;
     let clean = Arc::new(clean(&scene, control).await);
     println!("{control}: {} calls to fix, {} to undo", clean.fix, clean.undo);
-    // A stride of one is every call.
+    // In a hurry only every so many calls.
     let stride = env::var("QUELL_STORM_STRIDE").ok().and_then(|stride| stride.parse().ok());
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut points = JoinSet::new();
@@ -194,9 +194,10 @@ impl Point {
             // Recovery is earlier than Lambda's next attempt.
             self.rest(function, staged).await;
         }
-        // Lambda makes two more attempts for what ended badly: in this test never as long as somebody may be alive.
+        // Lambda makes two more attempts for what ended badly, then people send the dead letter again. In this test never
+        // as long as somebody may be alive.
         let mut last = first;
-        for _ in 0..2 {
+        for _ in 0..5 {
             if last.answer.is_response() {
                 break;
             }

@@ -12,7 +12,7 @@ use quell_local::{
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
-use crate::scene::{ANY_NUMBER, DEADLINE, DEADLINE_OF_A_QUARANTINE, Scene, hint, manual, outcome};
+use crate::scene::{ANY_NUMBER, DEADLINE, Scene, hint, manual, outcome};
 
 /// So many are under way at the same time.
 const AT_ONCE: usize = 4;
@@ -87,9 +87,9 @@ impl Pair {
         let other = Staged { control: second, event: manual(second, &resource), resource };
         let functions = [&one, &other].map(|staged| {
             let name = format!("{} {seed}", staged.control);
-            // One lock for the resource: who comes second waits for a whole quarantine.
+            // One lock for the resource: who comes second waits for the other's work.
             let patience =
-                if first == "ec2-quarantine" { DEADLINE_OF_A_QUARANTINE } else { DEADLINE };
+                if first == "ec2-quarantine" { Duration::from_secs(60) } else { DEADLINE * 4 };
             scene.function_within(staged.control, &name, patience).paced(0.02)
         });
         let before = [scene.snapshot(&one).await, scene.snapshot(&other).await];
