@@ -346,6 +346,7 @@ impl Control for Quarantine {
                 self.isolate(instance, interface, untracking, isolation, time).await?;
             }
             Change::DeleteUntrackingGroup { untracking } => {
+                self.none_is_open(instance).await?;
                 groups::delete(&self.ec2, made_at(progress, *untracking)?).await?;
             }
             Change::RestoreGroups { interface, groups } => {
@@ -534,6 +535,7 @@ impl Control for Quarantine {
 }
 
 const DESCRIBE_INTERFACES: &str = "ec2:DescribeNetworkInterfaces";
+const DELETE_GROUP: &str = "ec2:DeleteSecurityGroup";
 const MODIFY_INTERFACE: &str = "ec2:ModifyNetworkInterfaceAttribute";
 
 const VERIFIED: &str = "Isolation is verified as configuration: each interface is read again and holds one group \
@@ -810,6 +812,20 @@ impl Quarantine {
             return Err(CallError { message, ..error });
         }
         Err(left_open(error, interface, untracking, isolation))
+    }
+
+    /// An interface whose isolation failed needs the untracking group once more, and a group that the record knows is not
+    /// made again.
+    async fn none_is_open(&self, instance: &InstanceId) -> Result<(), CallError> {
+        let found = self.interfaces("attachment.instance-id", instance.as_str()).await?;
+        let interfaces = self.with_isolation(found).await?;
+        match interfaces.iter().find(|interface| interface.is_open()) {
+            None => Ok(()),
+            Some(open) => {
+                let why = format!("{} is not isolated yet", open.id);
+                Err(CallError::new(DELETE_GROUP, CallErrorKind::NotReady, why))
+            }
+        }
     }
 
     async fn set_groups(&self, interface: &str, groups: &[String]) -> Result<(), CallError> {
