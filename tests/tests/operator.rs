@@ -240,10 +240,12 @@ async fn a_no_ends_it() {
     let deny = json!({"verb": "deny", "record": record.id, "reason": "public on purpose"});
     assert_eq!(desk.order("eve", &deny).await.0, 403);
     let (status, body) = desk.order("alice", &deny).await;
+    assert_eq!(status, 403, "who did it does not say that it stays: {body}");
+    let (status, body) = desk.order("bob", &deny).await;
     assert_eq!(status, 200, "{body}");
     let denied = rig.ledger.read(&record.id).await.unwrap().unwrap();
     assert_eq!(denied.status, Status::Denied);
-    assert_eq!(denied.result.reason.as_deref(), Some("denied by alice: public on purpose"));
+    assert_eq!(denied.result.reason.as_deref(), Some("denied by bob: public on purpose"));
     assert_eq!(denied.result.told, Some(Status::Denied));
     let told = rig.stack.messages().await.unwrap();
     let told = told.iter().map(|message| &message.attributes);
@@ -253,7 +255,7 @@ async fn a_no_ends_it() {
 
     let approve = json!({"verb": "approve", "record": record.id, "plan": record.intent.plan_hash});
     assert_eq!(desk.order("bob", &approve).await.0, 409);
-    assert_eq!(desk.order("alice", &deny).await.0, 409);
+    assert_eq!(desk.order("bob", &deny).await.0, 409);
     assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
 }
 
