@@ -68,7 +68,7 @@ impl Engine {
         target: C::Target,
     ) -> Result<Report, Failure> {
         Run::new(self, aws, control, signal, target, Ids::of_signal::<C>(signal), Purpose::Event)
-            .to_the_end()
+            .run()
             .await
     }
 
@@ -88,7 +88,7 @@ impl Engine {
             Err(reason) => return Err(unreadable_target(record, &reason)),
         };
         let ids = Ids::of_record::<C>(&record, &signal, &target);
-        Run::new(self, aws, control, &signal, target, ids, Purpose::Record).to_the_end().await
+        Run::new(self, aws, control, &signal, target, ids, Purpose::Record).run().await
     }
 
     /// Takes back what a record did, if nobody changed the resource since. `signal` tells who wants it.
@@ -107,7 +107,7 @@ impl Engine {
             Err(reason) => return Err(unreadable_target(record, &reason)),
         };
         let ids = Ids::Undo(record.id);
-        Run::new(self, aws, control, signal, target, ids, Purpose::Undo).to_the_end().await
+        Run::new(self, aws, control, signal, target, ids, Purpose::Undo).run().await
     }
 }
 
@@ -286,7 +286,7 @@ impl<'a, C: Control> Run<'a, C> {
         }
     }
 
-    async fn to_the_end(mut self) -> Result<Report, Failure> {
+    async fn run(mut self) -> Result<Report, Failure> {
         let first = self.ids.first();
         let (mut evaluation, mut next) =
             protocol::Evaluation::new(self.purpose, self.holder.clone(), self.last_start, first);

@@ -292,6 +292,7 @@ impl Hitch {
 }
 
 /// What came of a command.
+#[allow(clippy::large_enum_variant, reason = "there are never more than two at a time")]
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Answer {
     Looked(Looked),
