@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{fs, path::PathBuf, process::Output, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use quell_controls::REGISTRY;
@@ -11,9 +11,10 @@ use quell_engine::{
     ledger::{LedgerError, PublishError},
     policy::Policy,
 };
+use quell_local::Function;
 use quell_tests::{
     command::{quell, text},
-    rig::Rig,
+    rig::{Rig, binary},
     root,
 };
 use serde_json::Value;
@@ -227,7 +228,15 @@ mode = 'approve'
 
     let ceilings =
         "s3-exposure=act,ec2-metadata=observe,network-exposure=observe,ec2-quarantine=observe";
-    let operator = quell_tests::desk::Desk::open_under(&desk.rig.stack, Vec::new(), ceilings).await;
+    let function = Function::new(
+        "s3-exposure",
+        binary("s3-exposure"),
+        desk.rig.stack.environment("act"),
+        Duration::from_secs(60),
+        256,
+    );
+    let functions = vec![Arc::new(function)];
+    let operator = quell_tests::desk::Desk::open_under(&desk.rig.stack, functions, ceilings).await;
     desk.environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));
     let known = text(&desk.run("apply", source, &["--yes"]).stdout);
     assert!(known.contains("sg-open-ingress: approve does not count"), "{known}");
