@@ -597,6 +597,9 @@ impl<'a, C: Control> Run<'a, C> {
     }
 
     async fn verdict(&mut self, attempt: usize) -> Result<Verdict, CallError> {
+        // What was said of an earlier plan of this evaluation is not said of this one.
+        self.notes.clear();
+        self.reason = None;
         let now = Timestamp::now();
         let name = self.target.to_string();
         let subject = Subject {
