@@ -42,8 +42,10 @@ impl Named {
         let scope = header("authorization").and_then(signed_for).map(service_name);
         let path = parts.uri.path();
 
-        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.split_once('.')) {
+        // CloudTrail's has dots before the service.
+        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.rsplit_once('.')) {
             let service = match target.split('_').next() {
+                Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
                 _ => scope.unwrap_or(target),
@@ -104,8 +106,10 @@ fn signed_for(authorization: &str) -> Option<&str> {
 /// The SDK's name of a service, by the name that its requests are signed for.
 fn service_name(signed_for: &str) -> &str {
     match signed_for {
+        "cloudtrail" => "CloudTrail",
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
+        "events" => "EventBridge",
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
