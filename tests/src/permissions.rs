@@ -84,7 +84,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 41] = [
+const WHY: [(&str, &str); 45] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -145,7 +145,11 @@ const WHY: [(&str, &str); 41] = [
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
     ("sns:Publish", "tells people"),
+    ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
+    ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
     ("cloudtrail:StartLogging", "starts a trail again"),
+    ("events:DescribeRule", "reads whether the rule is enabled"),
+    ("events:ListTagsForResource", "reads the tags that the policy file asks for"),
     ("events:EnableRule", "enables a rule of Quell's again"),
 ];
 

@@ -99,6 +99,12 @@ impl Stack {
         })
     }
 
+    /// The same stack with another ledger, which is empty.
+    pub async fn with_ledger(&self, name: &str) -> Result<Self, Error> {
+        make_ledger(&self.cloud, name).await?;
+        Ok(Self { ledger: name.to_owned(), ..self.clone() })
+    }
+
     /// This stack as one that the template is deployed as, with every function at this ceiling.
     pub fn deployment(&self, template: &Template, ceiling: &str) -> Deployment {
         let ceilings = template.ceilings().into_iter();

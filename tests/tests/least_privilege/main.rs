@@ -114,7 +114,7 @@ fn every_action_has_a_reason() {
 /// Plays all cases of a function with its role: every call is allowed. Then takes away each action, each resource and
 /// each value of a condition: a case that used it fails.
 async fn nothing_can_be_taken_away_from(function: &'static str) {
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let cases = cases::of(function);
     let used = everything_is_allowed(&stage, function, &cases).await;
     let permissions = permissions(function, "act");

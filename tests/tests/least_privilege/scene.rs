@@ -34,12 +34,13 @@ use serde_json::{Value, json};
 pub(crate) struct Stage {
     pub(crate) cloud: Cloud,
     pub(crate) proxy: Proxy,
-    pub(crate) template: Template,
+    template: Template,
+    stack: Stack,
     scenes: AtomicUsize,
     _emulator: Emulator,
 }
 
-/// A stack of its own with all functions.
+/// All functions with a ledger of their own.
 pub(crate) struct Scene {
     pub(crate) cloud: Cloud,
     pub(crate) stack: Stack,
@@ -52,10 +53,12 @@ pub(crate) struct Scene {
 }
 
 impl Stage {
-    pub(crate) fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let emulator = Emulator::start().unwrap();
+        let cloud = emulator.cloud();
         Self {
-            cloud: emulator.cloud(),
+            stack: Stack::deploy(&cloud).await.unwrap(),
+            cloud,
             proxy: Proxy::start(&emulator.endpoint).unwrap(),
             template: Template::of_the_project().unwrap(),
             scenes: AtomicUsize::new(0),
@@ -68,7 +71,7 @@ impl Stage {
         self.proxy.clear();
         self.proxy.heal();
         let name = format!("s{}", self.scenes.fetch_add(1, Ordering::Relaxed));
-        let stack = Stack::deploy_as(&self.cloud, &name).await.unwrap();
+        let stack = self.stack.with_ledger(&format!("quell-{name}")).await.unwrap();
         let ledger =
             Ledger::new(&Clients::new(self.cloud.sdk.clone(), ACCOUNT), stack.ledger.as_str());
         let deployed = |function: &str, environment: Vec<(String, String)>| {
@@ -220,12 +223,16 @@ impl Scene {
             .unwrap();
     }
 
-    /// The outcomes that people were told of about the control.
-    pub(crate) async fn told(&self, control: &str) -> Vec<String> {
-        let messages = self.stack.messages().await.unwrap().into_iter();
-        messages
-            .filter(|message| message.attributes.get("control").is_some_and(|of| of == control))
-            .filter_map(|message| message.attributes.get("outcome").cloned())
+    /// The outcomes that people were told of about the resource under its own control.
+    pub(crate) async fn told(&self, staged: &Staged) -> Vec<String> {
+        let messages = self.stack.messages().await.unwrap();
+        let bodies = messages.iter().map(|one| serde_json::from_str::<Value>(&one.body).unwrap());
+        bodies
+            .filter(|body| {
+                body["control"]["id"] == staged.control
+                    && body["resource"]["name"] == staged.resource.as_str()
+            })
+            .map(|body| body["outcome"].as_str().unwrap().to_owned())
             .collect()
     }
 }

@@ -140,6 +140,7 @@ const OPERATIONS: &[Operation] = {
             "GetTrailStatus",
             &[("cloudtrail:GetTrailStatus", &[Each(TRAIL, "Name")])],
         ),
+        of("CloudTrail", "ListTags", &[("cloudtrail:ListTags", &[Each(TRAIL, "ResourceIdList")])]),
         of("CloudTrail", "StartLogging", &[("cloudtrail:StartLogging", &[Each(TRAIL, "Name")])]),
         of("CloudWatch", "GetMetricStatistics", &[("cloudwatch:GetMetricStatistics", ALL)]),
         of("DynamoDB", "BatchGetItem", &[("dynamodb:BatchGetItem", &[Table])]),
@@ -256,6 +257,11 @@ const OPERATIONS: &[Operation] = {
         ),
         of("EventBridge", "DescribeRule", &[("events:DescribeRule", &[Each(EVENT_RULE, "Name")])]),
         of("EventBridge", "EnableRule", &[("events:EnableRule", &[Each(EVENT_RULE, "Name")])]),
+        of(
+            "EventBridge",
+            "ListTagsForResource",
+            &[("events:ListTagsForResource", &[Each(EVENT_RULE, "ResourceARN")])],
+        ),
         of("Lambda", "Invoke", &[("lambda:InvokeFunction", &[Each(FUNCTION, "FunctionName")])]),
         of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
         of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
@@ -308,6 +314,11 @@ impl Facts {
         let prefix = self.action.split(':').next().unwrap_or_default();
         PAGES.iter().find(|(of, _)| *of == prefix).map_or("", |(_, page)| page)
     }
+}
+
+/// The actions that some operation asks for.
+pub(super) fn asked_for() -> Vec<&'static str> {
+    OPERATIONS.iter().flat_map(|operation| operation.needs).map(|(action, _)| *action).collect()
 }
 
 /// What is known of an action.
@@ -372,6 +383,7 @@ const FACTS: &[Facts] = {
     }
     &[
         of("cloudtrail:GetTrailStatus", Read, true),
+        of("cloudtrail:ListTags", Read, true),
         of("cloudtrail:StartLogging", Write, true),
         of("cloudwatch:GetMetricStatistics", Read, false),
         of("dynamodb:BatchGetItem", Read, true),
@@ -403,6 +415,7 @@ const FACTS: &[Facts] = {
         of("ec2:RevokeSecurityGroupIngress", Write, true),
         of("events:DescribeRule", Read, true),
         of("events:EnableRule", Write, true),
+        of("events:ListTagsForResource", List, true),
         of("lambda:InvokeFunction", Write, true),
         of("logs:CreateLogStream", Write, true),
         of("logs:PutLogEvents", Write, true),

@@ -88,9 +88,13 @@ impl Policy {
         Decision::Allowed { sid: allowing.sid.clone() }
     }
 
-    /// The condition keys that the policy looks at, in lower case.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.statements.iter().flat_map(|one| &one.conditions).map(Condition::key)
+    /// The condition keys that the policy looks at where one of these actions is asked for, in lower case.
+    pub(super) fn keys(&self, actions: &[&str]) -> impl Iterator<Item = &str> {
+        let asked = |one: &&Statement| {
+            actions.iter().any(|action| one.actions.fit(&action.to_ascii_lowercase()))
+        };
+        let statements = self.statements.iter().filter(asked);
+        statements.flat_map(|one| &one.conditions).map(Condition::key)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    actions::{KEYS, Request, UnknownOperation},
+    actions::{KEYS, Request, UnknownOperation, asked_for},
     policy::{Context, Decision, Policy, PolicyError},
 };
 
@@ -56,7 +56,8 @@ impl Role {
     ) -> Result<Self, PolicyError> {
         let policies = documents.iter().map(Policy::parse).collect::<Result<Vec<_>, _>>()?;
         let boundary = boundary.map(Policy::parse).transpose()?;
-        for key in policies.iter().chain(&boundary).flat_map(Policy::keys) {
+        let actions = asked_for();
+        for key in policies.iter().chain(&boundary).flat_map(|policy| policy.keys(&actions)) {
             let is_known = |known: &str| match known.strip_suffix('/') {
                 Some(_) => key.starts_with(known),
                 None => key == known,

@@ -90,9 +90,15 @@ fn request(named: &Named, region: &str, body: &Bytes) -> Request {
     }
 }
 
+/// Texts and lists of texts.
 fn texts(json: &Value) -> Vec<(String, String)> {
-    let fields = json.as_object().into_iter().flatten();
-    fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    let mut texts = Vec::new();
+    for (name, value) in json.as_object().into_iter().flatten() {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let values = values.iter().filter_map(Value::as_str);
+        texts.extend(values.map(|value| (name.clone(), value.to_owned())));
+    }
+    texts
 }
 
 /// What a request of DynamoDB is about, item by item; a query's table once.
