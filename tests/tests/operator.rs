@@ -10,7 +10,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::{
     Severity,
-    ledger::{Exemption, Record, Status, Verb},
+    ledger::{Due, Exemption, Order, Record, Status, Verb},
     policy::Mode,
 };
 use quell_local::{Answer, Function, cloud::CALLER, scenario};
@@ -295,6 +295,72 @@ async fn silence_is_no_yes_and_what_it_parked_can_be_resumed() {
 }
 
 #[tokio::test]
+async fn an_order_of_which_the_word_was_lost_is_heeded_all_the_same() {
+    let (rig, desk) = open().await;
+    let lost = |record: &Record, verb, plan| {
+        let at = Timestamp::now() - SignedDuration::from_mins(6);
+        let person = Some("bob".to_owned());
+        let expires = at + SignedDuration::from_hours(24);
+        Order { record: record.id.clone(), verb, plan, by: arn("bob"), person, at, expires }
+    };
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "unheard").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let yes = lost(&record, Verb::Approve, Some(record.intent.plan_hash.clone()));
+    rig.ledger.order(&yes).await.unwrap();
+    desk.recover().await;
+    assert_eq!(rested(&rig, &record.id).await.status, Status::Fixed);
+
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let undo = lost(&record, Verb::Undo, None);
+    rig.ledger.order(&undo).await.unwrap();
+    desk.recover().await;
+    let is_undone =
+        || async { rig.ledger.read(&record.id).await.unwrap().unwrap().status == Status::Undone };
+    until(is_undone).await;
+    assert_ne!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+
+    // Once they are due again both are seen to be heeded, and that is the end of it.
+    for order in [&yes, &undo] {
+        rig.ledger.put_off(order, Some(Timestamp::now())).await.unwrap();
+    }
+    desk.recover().await;
+    let due = rig.ledger.due(Timestamp::now() + SignedDuration::from_hours(48), 9).await.unwrap();
+    assert!(!due.iter().any(|due| matches!(due, Due::Order(_))), "{due:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_can_heed_is_tried_ever_less_often() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "rarely").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let hash = record.intent.plan_hash.clone();
+    let at = Timestamp::now() - SignedDuration::from_mins(6);
+    let order = Order {
+        record: record.id.clone(),
+        verb: Verb::Approve,
+        plan: Some(hash),
+        by: arn("bob"),
+        person: Some("bob".into()),
+        at,
+        expires: at + SignedDuration::from_hours(24),
+    };
+    desk.order("eve", &json!({"verb": "halt", "reason": "wait"})).await;
+    rig.ledger.order(&order).await.unwrap();
+    desk.recover().await;
+    let due = |minutes| {
+        let now = Timestamp::now() + SignedDuration::from_mins(minutes);
+        let ledger = &rig.ledger;
+        async move {
+            let due = ledger.due(now, 9).await.unwrap();
+            due.iter().any(|due| matches!(due, Due::Order(_)))
+        }
+    };
+    assert!(!due(5).await, "it waits as long as it has waited");
+    assert!(due(7).await, "but not for ever");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+}
+
+#[tokio::test]
 async fn nothing_is_ordered_while_everything_is_halted() {
     let (rig, desk) = open().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "halted").await.unwrap();
@@ -545,6 +611,7 @@ fn exemption(name: &str, granted: Timestamp, expires: Timestamp) -> Exemption {
         undo_of: None,
         told_expiring: None,
         told_unused: None,
+        used: false,
     }
 }
 

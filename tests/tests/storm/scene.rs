@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use quell_controls::{REGISTRY, with_control};
 use quell_engine::{
     Clients, Control, Signal, Trigger,
-    ledger::{Ledger, Order, Ordered, Record, Status, Verb},
+    ledger::{Due, Ledger, Order, Ordered, Record, Status, Verb},
     policy::{Budgets, Limits, Mode, Policy},
 };
 use quell_local::{
@@ -174,7 +174,8 @@ impl Scene {
             }
             let due = open.iter().filter_map(|record| record.due).min();
             until(due.expect("what is open is due some time")).await;
-            for record in self.ledger.due(Timestamp::now(), 100_000).await.unwrap() {
+            for due in self.ledger.due(Timestamp::now(), 100_000).await.unwrap() {
+                let Due::Record(record) = due else { continue };
                 if record.intent.resource == staged.resource {
                     function.invoke(hint(&record).to_string()).await.unwrap();
                 }
