@@ -127,10 +127,12 @@ impl Scene {
     /// The one record under which the resource was fixed, when nothing else is owed to anybody.
     pub(crate) async fn story(&self, staged: &Staged) -> Record {
         let records = self.records(staged).await;
-        let lives: Vec<_> = records.iter().map(|record| (record.status, record.open)).collect();
-        assert!(lives.iter().all(|(_, open)| !open), "{} is at rest: {lives:?}", staged.resource);
+        let reason = |record: &Record| record.result.reason.clone();
+        let lives: Vec<_> =
+            records.iter().map(|record| (record.status, record.open, reason(record))).collect();
+        assert!(lives.iter().all(|life| !life.1), "{} is at rest: {lives:?}", staged.resource);
         assert!(
-            lives.iter().all(|(status, _)| matches!(status, Status::Fixed | Status::Superseded)),
+            lives.iter().all(|life| matches!(life.0, Status::Fixed | Status::Superseded)),
             "{}: {lives:?}",
             staged.resource
         );
