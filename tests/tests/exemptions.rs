@@ -227,6 +227,7 @@ async fn exemption(rig: &Rig, staged: &Staged) -> Exemption {
         undo_of: None,
         told_expiring: None,
         told_unused: None,
+        used: false,
     }
 }
 

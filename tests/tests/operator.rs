@@ -10,10 +10,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::{
     Severity,
-    ledger::{Exemption, Record, Status, Verb},
+    ledger::{Due, Exemption, Order, Record, Status, Verb},
     policy::Mode,
 };
-use quell_local::{Answer, Function, cloud::CALLER, scenario};
+use quell_local::{Answer, Function, Invoked, cloud::CALLER, scenario};
 use quell_tests::{
     command::{quell_meanwhile, text},
     desk::{Desk, arn, key, people, sent, signed},
@@ -295,6 +295,72 @@ async fn silence_is_no_yes_and_what_it_parked_can_be_resumed() {
 }
 
 #[tokio::test]
+async fn an_order_of_which_the_word_was_lost_is_heeded_all_the_same() {
+    let (rig, desk) = open().await;
+    let lost = |record: &Record, verb, plan| {
+        let at = Timestamp::now() - SignedDuration::from_mins(6);
+        let person = Some("bob".to_owned());
+        let expires = at + SignedDuration::from_hours(24);
+        Order { record: record.id.clone(), verb, plan, by: arn("bob"), person, at, expires }
+    };
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "unheard").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let yes = lost(&record, Verb::Approve, Some(record.intent.plan_hash.clone()));
+    rig.ledger.order(&yes).await.unwrap();
+    desk.recover().await;
+    assert_eq!(rested(&rig, &record.id).await.status, Status::Fixed);
+
+    let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+    let undo = lost(&record, Verb::Undo, None);
+    rig.ledger.order(&undo).await.unwrap();
+    desk.recover().await;
+    let is_undone =
+        || async { rig.ledger.read(&record.id).await.unwrap().unwrap().status == Status::Undone };
+    until(is_undone).await;
+    assert_ne!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+
+    // Once they are due again both are seen to be heeded, and that is the end of it.
+    for order in [&yes, &undo] {
+        rig.ledger.put_off(order, Some(Timestamp::now())).await.unwrap();
+    }
+    desk.recover().await;
+    let due = rig.ledger.due(Timestamp::now() + SignedDuration::from_hours(48), 9).await.unwrap();
+    assert!(!due.iter().any(|due| matches!(due, Due::Order(_))), "{due:?}");
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_can_heed_is_tried_ever_less_often() {
+    let (rig, desk) = open().await;
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "rarely").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    let hash = record.intent.plan_hash.clone();
+    let at = Timestamp::now() - SignedDuration::from_mins(6);
+    let order = Order {
+        record: record.id.clone(),
+        verb: Verb::Approve,
+        plan: Some(hash),
+        by: arn("bob"),
+        person: Some("bob".into()),
+        at,
+        expires: at + SignedDuration::from_hours(24),
+    };
+    desk.order("eve", &json!({"verb": "halt", "reason": "wait"})).await;
+    rig.ledger.order(&order).await.unwrap();
+    desk.recover().await;
+    let due = |minutes| {
+        let now = Timestamp::now() + SignedDuration::from_mins(minutes);
+        let ledger = &rig.ledger;
+        async move {
+            let due = ledger.due(now, 9).await.unwrap();
+            due.iter().any(|due| matches!(due, Due::Order(_)))
+        }
+    };
+    assert!(!due(5).await, "it waits as long as it has waited");
+    assert!(due(7).await, "but not for ever");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+}
+
+#[tokio::test]
 async fn nothing_is_ordered_while_everything_is_halted() {
     let (rig, desk) = open().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "halted").await.unwrap();
@@ -394,17 +460,28 @@ async fn who_opened_a_resource_does_not_exempt_it() {
 
 #[tokio::test]
 async fn nothing_that_is_not_there_is_exempt() {
-    let (_rig, desk) = open().await;
-    let order = json!({
-        "verb": "exempt",
-        "control": "s3-public-acl",
-        "resource": "quell-no-such-bucket",
-        "reason": "later",
-        "days": 1,
-    });
-    let (status, body) = desk.order("bob", &order).await;
-    assert_eq!(status, 404, "{body}");
-    assert!(body["detail"].as_str().unwrap().contains("no such resource"), "{body}");
+    let (rig, desk) = open().await;
+    for (resource, says) in
+        [("quell-no-such-bucket", "no such resource"), ("No Bucket", "does not")]
+    {
+        let order = json!({
+            "verb": "exempt",
+            "control": "s3-public-acl",
+            "resource": resource,
+            "reason": "later",
+            "days": 1,
+        });
+        let (status, body) = desk.order("bob", &order).await;
+        assert_eq!(status, 404, "{body}");
+        assert!(body["detail"].as_str().unwrap().contains(says), "{body}");
+    }
+    let asked = desk.door.invocations();
+    assert_eq!(asked.len(), 2);
+    let s3 = s3_exposure(&rig);
+    for Invoked { event, .. } in asked {
+        let answer = s3.invoke(event.to_string()).await.unwrap().answer;
+        assert!(matches!(answer, Answer::Response(_)), "a slip rings no alarm: {answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -545,6 +622,7 @@ fn exemption(name: &str, granted: Timestamp, expires: Timestamp) -> Exemption {
         undo_of: None,
         told_expiring: None,
         told_unused: None,
+        used: false,
     }
 }
 
@@ -571,13 +649,12 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
 async fn open() -> (Rig, Desk) {
     let rig = Rig::start().await;
     rig.stack.apply_policy(&people(Mode::Approve)).await.unwrap();
-    let s3 = Function::new(
-        "s3-exposure",
-        binary("s3-exposure"),
-        rig.stack.environment("act"),
-        Duration::from_secs(60),
-        256,
-    );
-    let desk = Desk::open(&rig.stack, vec![Arc::new(s3)]).await;
+    let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure(&rig))]).await;
     (rig, desk)
+}
+
+fn s3_exposure(rig: &Rig) -> Function {
+    let environment = rig.stack.environment("act");
+    let timeout = Duration::from_secs(60);
+    Function::new("s3-exposure", binary("s3-exposure"), environment, timeout, 256)
 }

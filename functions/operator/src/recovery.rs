@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::{
     CallError, Outcome,
-    ledger::{Exemption, LedgerError, Record, Status, Verb},
+    ledger::{Due, Exemption, LedgerError, Order, Record, Status, Verb},
     notify::{self, Message},
     text,
 };
@@ -32,12 +32,15 @@ const UNUSED: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Sees to everything that is due. What fails is tried again with the next run.
 pub(crate) async fn run(operator: &Operator) -> Result<Value, RecoveryError> {
     let (mut hinted, mut parked, mut told, mut failed) = (vec![], vec![], vec![], vec![]);
-    for record in operator.ledger.due(operator.now, AT_ONCE).await? {
-        let id = record.id.clone();
-        match see_to(operator, record).await {
+    for due in operator.ledger.due(operator.now, AT_ONCE).await? {
+        let (id, done) = match due {
+            Due::Record(record) => (record.id.clone(), see_to(operator, *record).await),
+            Due::Order(order) => (order.record.clone(), have_heeded(operator, &order).await),
+        };
+        match done {
             Ok(Done::Hinted) => hinted.push(id),
             Ok(Done::Parked) => parked.push(id),
-            Ok(Done::Overtaken) => {}
+            Ok(Done::Overtaken | Done::Heeded) => {}
             Err(error) => failed.push(format!("{id}: {error}")),
         }
     }
@@ -72,6 +75,8 @@ enum Done {
     Parked,
     /// Somebody else was at it a moment ago.
     Overtaken,
+    /// What was ordered is done, or cannot be done any more.
+    Heeded,
 }
 
 async fn see_to(operator: &Operator, mut record: Record) -> Result<Done, CallError> {
@@ -104,6 +109,32 @@ async fn see_to(operator: &Operator, mut record: Record) -> Result<Done, CallErr
     Ok(Done::Parked)
 }
 
+/// Has an order heeded of which the word may have been lost. Again and again while it stands, but ever less often: what
+/// keeps it from being heeded may be a kill switch, or a resource that was changed since.
+async fn have_heeded(operator: &Operator, order: &Order) -> Result<Done, CallError> {
+    let record = operator.ledger.read(&order.record).await?;
+    let waiting =
+        record.filter(|record| operator.now < order.expires && waits_for(record, order.verb));
+    let Some(record) = waiting else {
+        operator.ledger.put_off(order, None).await?;
+        return Ok(Done::Heeded);
+    };
+    operator.domain.hint(&record).await?;
+    let again = operator.now.checked_add(operator.now.duration_since(order.at));
+    operator.ledger.put_off(order, again.ok()).await?;
+    Ok(Done::Hinted)
+}
+
+fn waits_for(record: &Record, verb: Verb) -> bool {
+    match verb {
+        Verb::Approve => record.status == Status::Pending,
+        Verb::Resume => record.status == Status::Parked,
+        Verb::Undo => matches!(record.status, Status::Fixed | Status::Partial),
+        // It is settled by who takes it.
+        Verb::Deny => false,
+    }
+}
+
 /// Whether a person said yes in time, and only nobody heard of it.
 async fn is_approved(operator: &Operator, record: &Record) -> Result<bool, LedgerError> {
     let order = operator.ledger.ordered(&record.id, Verb::Approve).await?;
@@ -121,7 +152,12 @@ async fn remind(operator: &Operator, exemption: Exemption) -> Result<bool, CallE
             "the exemption that {} gave ({}) ends at {:.0}; from then on Quell treats the resource as any other. `quell exempt add` gives another",
             exemption.person, exemption.reason, exemption.expires
         )
-    } else if is_long_unseen(&exemption, operator.now) && !was_used(operator, &exemption).await? {
+    } else if is_long_unseen(&exemption, operator.now) {
+        if was_used(operator, &exemption).await? {
+            told.used = true;
+            operator.ledger.note(&exemption, &told).await?;
+            return Ok(false);
+        }
         told.told_unused = Some(operator.now);
         format!(
             "nothing matched the exemption that {} gave at {:.0} ({}). `quell exempt remove --control {} --resource {}` takes it back",
@@ -135,13 +171,13 @@ async fn remind(operator: &Operator, exemption: Exemption) -> Result<bool, CallE
         return Ok(false);
     };
     let Some(meta) = operator.domain.control(&exemption.control) else { return Ok(false) };
-    if !operator.ledger.note_told(&exemption, &told).await? {
+    if !operator.ledger.note(&exemption, &told).await? {
         return Ok(false);
     }
     let said = operator.topic.say(&message(operator, meta, &exemption, reason)).await;
     if said.is_err() {
         // Nobody heard it: the next run says it again.
-        operator.ledger.note_told(&told, &exemption).await?;
+        operator.ledger.note(&told, &exemption).await?;
     }
     said.map(|()| true)
 }
@@ -156,6 +192,7 @@ fn is_expiring(exemption: &Exemption, now: Timestamp) -> bool {
 fn is_long_unseen(exemption: &Exemption, now: Timestamp) -> bool {
     // Of one that ends soon people heard already.
     exemption.told_unused.is_none()
+        && !exemption.used
         && exemption.told_expiring.is_none()
         && now < exemption.expires
         && now.duration_since(exemption.granted) >= UNUSED
@@ -234,6 +271,8 @@ mod tests {
         assert!(is_long_unseen(&long, long.granted + (14 * 24).hours()));
         let told = Exemption { told_unused: Some(long.granted), ..long.clone() };
         assert!(!is_long_unseen(&told, long.granted + (15 * 24).hours()));
+        let used = Exemption { used: true, ..long.clone() };
+        assert!(!is_long_unseen(&used, long.granted + (15 * 24).hours()), "nobody asks again");
     }
 
     fn exemption(days: i64) -> Exemption {
@@ -255,6 +294,7 @@ mod tests {
             undo_of: None,
             told_expiring: None,
             told_unused: None,
+            used: false,
         }
     }
 }

@@ -171,7 +171,7 @@ pub enum EventFailure {
     /// The record that is to be gone on with cannot be.
     #[error("record {id}: {reason}")]
     Record { id: String, reason: String },
-    /// The resource that is to be named cannot be.
+    /// The resource that a person named cannot be read.
     #[error("`{}`: {reason}", text::one_line(resource))]
     Resource { resource: String, reason: String },
     /// The function is not configured as it must be. Nothing was looked at.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use quell_controls::{REGISTRY, with_control};
 use quell_engine::{
     Clients, Control, Signal, Trigger,
-    ledger::{Ledger, Order, Ordered, Record, Status, Verb},
+    ledger::{Due, Ledger, Order, Ordered, Record, Status, Verb},
     policy::{Budgets, Limits, Mode, Policy},
 };
 use quell_local::{
@@ -127,10 +127,12 @@ impl Scene {
     /// The one record under which the resource was fixed, when nothing else is owed to anybody.
     pub(crate) async fn story(&self, staged: &Staged) -> Record {
         let records = self.records(staged).await;
-        let lives: Vec<_> = records.iter().map(|record| (record.status, record.open)).collect();
-        assert!(lives.iter().all(|(_, open)| !open), "{} is at rest: {lives:?}", staged.resource);
+        let reason = |record: &Record| record.result.reason.clone();
+        let lives: Vec<_> =
+            records.iter().map(|record| (record.status, record.open, reason(record))).collect();
+        assert!(lives.iter().all(|life| !life.1), "{} is at rest: {lives:?}", staged.resource);
         assert!(
-            lives.iter().all(|(status, _)| matches!(status, Status::Fixed | Status::Superseded)),
+            lives.iter().all(|life| matches!(life.0, Status::Fixed | Status::Superseded)),
             "{}: {lives:?}",
             staged.resource
         );
@@ -174,7 +176,8 @@ impl Scene {
             }
             let due = open.iter().filter_map(|record| record.due).min();
             until(due.expect("what is open is due some time")).await;
-            for record in self.ledger.due(Timestamp::now(), 100_000).await.unwrap() {
+            for due in self.ledger.due(Timestamp::now(), 100_000).await.unwrap() {
+                let Due::Record(record) = due else { continue };
                 if record.intent.resource == staged.resource {
                     function.invoke(hint(&record).to_string()).await.unwrap();
                 }

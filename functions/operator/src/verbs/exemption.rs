@@ -57,6 +57,7 @@ pub(super) async fn add(
         undo_of: None,
         told_expiring: None,
         told_unused: None,
+        used: false,
     };
     let refused = |error: quell_engine::ledger::ExemptionError| Refusal::bad(error.to_string());
     // First what can be said without asking anyone.

@@ -89,6 +89,7 @@ pub(super) async fn undo(
         undo_of: Some(id.to_owned()),
         told_expiring: None,
         told_unused: None,
+        used: false,
     };
     given.validate().map_err(|error| Refusal::conflict(error.to_string()))?;
     let there = operator.ledger.exemption(&given.control, &given.account, &given.arn).await?;
@@ -103,7 +104,12 @@ pub(super) async fn undo(
         there.expires > given.expires && there.admits(subject, operator.now, None).is_ok()
     });
     let exemption = if is_kept { there.clone().unwrap_or(given) } else { given };
-    operator.ledger.order_undo(&order, &exemption).await?;
+    if !operator.ledger.order_undo(&order, &exemption, there.as_ref()).await? {
+        return Err(Refusal::conflict(format!(
+            "somebody changed the exemption of {} at the same time; order the undo again",
+            intent.resource
+        )));
+    }
     let until = exemption.expires;
     let resource = &intent.resource;
     let report = match operator.domain.hint_and_wait(&record).await {

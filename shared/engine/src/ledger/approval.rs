@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::{
     error::SdkError, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, LedgerError, document};
+use super::{Item, Ledger, LedgerError, document, find::OPEN, instant, string, text};
 use crate::{CallError, During as _};
 
 /// What a person ordered about a record. It changes nothing by itself: whoever works on the record obeys it.
@@ -98,7 +98,7 @@ impl Ledger {
             // Plain `until` is a word of DynamoDB's own.
             .condition_expression("attribute_not_exists(pk) OR #until <= :now")
             .expression_attribute_names("#until", "until")
-            .expression_attribute_values(":now", super::text(&instant(order.at)))
+            .expression_attribute_values(":now", text(&instant(order.at)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -139,26 +139,82 @@ impl Ledger {
             .during("dynamodb:GetItem")?;
         found.item.as_ref().map(from_item).transpose()
     }
+
+    /// Has recovery see to the order at `due`, or no more. An order that was given anew meanwhile stays as it is.
+    pub async fn put_off(&self, order: &Order, due: Option<Timestamp>) -> Result<(), LedgerError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(order_key(&order.record, order.verb)))
+            .condition_expression("document = :order")
+            .set_expression_attribute_values(document_as(":order", to_item(order)?));
+        let update = match due {
+            Some(due) => update
+                .update_expression("SET due = :due")
+                .expression_attribute_values(":due", text(&instant(due))),
+            None => update
+                .update_expression("REMOVE #open, due")
+                .expression_attribute_names("#open", OPEN),
+        };
+        unless_changed(update.send().await.during("dynamodb:UpdateItem").map(drop))
+    }
+
+    /// Takes an order back, unless another was given in its place.
+    pub(super) async fn withdraw(&self, order: &Order) -> Result<(), LedgerError> {
+        let gone = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(order_key(&order.record, order.verb)))
+            .condition_expression("document = :order")
+            .set_expression_attribute_values(document_as(":order", to_item(order)?))
+            .send()
+            .await;
+        unless_changed(gone.during("dynamodb:DeleteItem").map(drop))
+    }
 }
 
+/// How long after it was given recovery looks whether an order was heeded: the word of it may have been lost.
+const HEEDED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// The document of an item, as a value of a condition.
+pub(super) fn document_as(name: &str, mut item: Item) -> Option<Item> {
+    item.remove("document").map(|document| Item::from([(name.to_owned(), document)]))
+}
+
+/// A write whose condition did not hold was not needed.
+pub(super) fn unless_changed(written: Result<(), CallError>) -> Result<(), LedgerError> {
+    match written {
+        Err(error) if error.is("ConditionalCheckFailedException") => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+pub(super) fn is_order(item: &Item) -> bool {
+    string(item, "pk").is_some_and(|pk| pk.starts_with(FAMILY))
+}
+
+const FAMILY: &str = "APR#";
+
 pub(super) fn order_key(record: &str, verb: Verb) -> Item {
-    document::key(&format!("APR#{record}"), verb.sort_key())
+    document::key(&format!("{FAMILY}{record}"), verb.sort_key())
 }
 
 pub(super) fn to_item(order: &Order) -> Result<Item, LedgerError> {
     let key = order_key(&order.record, order.verb);
     let mut item = document::to_item(key, order, Some(order.expires))?;
-    item.insert("until".to_owned(), super::text(&instant(order.expires)));
+    let due = order.at.checked_add(HEEDED_WITHIN).unwrap_or(Timestamp::MAX);
+    item.extend(Item::from([
+        ("until".to_owned(), text(&instant(order.expires))),
+        (OPEN.to_owned(), text("1")),
+        ("due".to_owned(), text(&instant(due))),
+    ]));
     Ok(item)
 }
 
 pub(super) fn from_item(item: &Item) -> Result<Order, LedgerError> {
     document::from_item(item)
-}
-
-/// A time as text that sorts.
-fn instant(time: Timestamp) -> String {
-    format!("{time:.6}")
 }
 
 #[cfg(test)]

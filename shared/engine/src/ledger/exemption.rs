@@ -10,7 +10,13 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, LedgerError, Order, approval, document};
+use super::{
+    Item, Ledger, LedgerError, Order,
+    approval::{self, document_as, unless_changed},
+    document,
+    find::paged,
+    instant,
+};
 use crate::{CallError, During as _, Severity, text};
 
 /// A reasoned, expiring permission for one resource to violate one control. Given by a person, never by a tag.
@@ -43,6 +49,9 @@ pub struct Exemption {
     pub told_expiring: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_unused: Option<Timestamp>,
+    /// Whether it is known that something matched it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
 }
 
 /// What is asked about: a resource as it is now, under a control.
@@ -210,41 +219,45 @@ impl Ledger {
     }
 
     /// Orders an undo and gives the exemption without which the next event would redo what is undone: both or neither.
-    /// A second order of the same undo replaces the first, with a new time.
+    /// A second order of the same undo replaces the first, with a new time. `false`, and nothing is written, if the
+    /// resource's exemption is no longer the one that was `there`.
     pub async fn order_undo(
         &self,
         order: &Order,
         exemption: &Exemption,
-    ) -> Result<(), LedgerError> {
+        there: Option<&Exemption>,
+    ) -> Result<bool, LedgerError> {
+        let give = Put::builder().table_name(&self.table).set_item(Some(to_item(exemption)?));
+        let give = match there {
+            None => give.condition_expression("attribute_not_exists(pk)"),
+            Some(there) => give
+                .condition_expression("document = :there")
+                .set_expression_attribute_values(document_as(":there", to_item(there)?)),
+        };
+        let order =
+            Put::builder().table_name(&self.table).set_item(Some(approval::to_item(order)?));
         let mut writes = Vec::new();
-        for item in [approval::to_item(order)?, to_item(exemption)?] {
-            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-            let put = put.map_err(|error| LedgerError::Unreadable {
-                id: order.record.clone(),
+        for put in [order, give] {
+            let put = put.build().map_err(|error| LedgerError::Unreadable {
+                id: exemption.arn.clone(),
                 reason: error.to_string(),
             })?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
-        self.together("dynamodb:PutItem", writes).await.map(drop)
+        self.together("dynamodb:PutItem", writes).await
     }
 
     /// Takes back an order to undo, with the exemption that was given for it: `before` is put in its place, if there
-    /// was one. What somebody else gave meanwhile stays.
+    /// was one. What somebody else ordered or gave meanwhile stays.
     pub async fn withdraw_undo(
         &self,
         order: &Order,
         given: &Exemption,
         before: Option<&Exemption>,
     ) -> Result<(), LedgerError> {
-        self.client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(approval::order_key(&order.record, order.verb)))
-            .send()
-            .await
-            .during("dynamodb:DeleteItem")?;
+        self.withdraw(order).await?;
         if let Some(before) = before {
-            return self.note_told(given, before).await.map(drop);
+            return self.note(given, before).await.map(drop);
         }
         let Exemption { control, account, arn, .. } = given;
         let gone = self
@@ -253,18 +266,10 @@ impl Ledger {
             .table_name(&self.table)
             .set_key(Some(exemption_key(control, account, arn)))
             .condition_expression("document = :given")
-            .set_expression_attribute_values(
-                to_item(given)?
-                    .remove("document")
-                    .map(|given| [(":given".to_owned(), given)].into()),
-            )
+            .set_expression_attribute_values(document_as(":given", to_item(given)?))
             .send()
-            .await
-            .during("dynamodb:DeleteItem");
-        match gone {
-            Err(error) if !error.is("ConditionalCheckFailedException") => Err(error.into()),
-            _ => Ok(()),
-        }
+            .await;
+        unless_changed(gone.during("dynamodb:DeleteItem").map(drop))
     }
 
     /// One exemption, whether it counts or not.
@@ -288,33 +293,15 @@ impl Ledger {
 
     /// All exemptions, newest first, those that expired lately among them. What was given a moment ago may be missing.
     pub async fn exemptions(&self) -> Result<Vec<Exemption>, LedgerError> {
-        let mut exemptions = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name("by-control")
-                .key_condition_expression("control = :listed")
-                .expression_attribute_values(":listed", super::text(LISTED))
-                .scan_index_forward(false)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .during("dynamodb:Query")?;
-            for item in page.items() {
-                match from_item(item) {
-                    Ok(exemption) => exemptions.push(exemption),
-                    Err(LedgerError::Newer { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            from = page.last_evaluated_key;
-            if from.is_none() {
-                return Ok(exemptions);
-            }
-        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-control")
+            .key_condition_expression("control = :listed")
+            .expression_attribute_values(":listed", super::text(LISTED))
+            .scan_index_forward(false);
+        paged(query, usize::MAX, from_item, |_| true).await
     }
 
     /// Takes an exemption back, and returns it. `None`: there was none.
@@ -336,9 +323,9 @@ impl Ledger {
         gone.attributes.as_ref().map(from_item).transpose()
     }
 
-    /// Notes what people were told about an exemption, unless it was replaced or taken back meanwhile. Returns whether
+    /// Notes what people were told or is known of an exemption, unless it was replaced or taken back meanwhile. Returns whether
     /// it was noted: of two that would tell, one does.
-    pub async fn note_told(&self, seen: &Exemption, told: &Exemption) -> Result<bool, LedgerError> {
+    pub async fn note(&self, seen: &Exemption, told: &Exemption) -> Result<bool, LedgerError> {
         let seen = to_item(seen)?;
         let seen =
             seen.get("document").cloned().unwrap_or_else(|| AttributeValue::S(String::new()));
@@ -379,7 +366,7 @@ pub(super) fn to_item(exemption: &Exemption) -> Result<Item, LedgerError> {
     let mut item = document::to_item(exemption_key(control, account, arn), exemption, Some(until))?;
     item.extend(HashMap::from([
         ("control".to_owned(), super::text(LISTED)),
-        ("created".to_owned(), super::text(&format!("{:.6}", exemption.granted))),
+        ("created".to_owned(), super::text(&instant(exemption.granted))),
     ]));
     Ok(item)
 }
@@ -574,6 +561,7 @@ mod tests {
             undo_of: None,
             told_expiring: None,
             told_unused: None,
+            used: false,
         }
     }
 }

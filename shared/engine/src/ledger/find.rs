@@ -1,14 +1,26 @@
-//! Records, by id, by control, by what became of them and by what is due.
+//! Records, by id, by control and by what became of them; and whatever is due.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 
 use super::{
-    Ledger, LedgerError, Record, Status,
+    Item, Ledger, LedgerError, Order, Record, Status, approval, instant,
     record::{from_item, record_key},
     text,
 };
 use crate::During as _;
+
+/// The attribute that puts an item into the index `by-due`.
+pub(super) const OPEN: &str = "open";
+
+/// What somebody must still look after.
+#[derive(Clone, Debug)]
+pub enum Due {
+    /// An evaluation or a person owes the record something.
+    Record(Box<Record>),
+    /// A person ordered something, and it is not known whether it was heeded.
+    Order(Box<Order>),
+}
 
 impl Ledger {
     /// One record.
@@ -33,7 +45,8 @@ impl Ledger {
         since: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<Record>, LedgerError> {
-        paged(self.of_control(control, since).set_limit(page_of(limit)), limit, |_| true).await
+        let query = self.of_control(control, since).set_limit(page_of(limit));
+        paged(query, limit, from_item, |_| true).await
     }
 
     /// The same of those in one of these statuses (none given: in any) that `is_wanted`, however many others lie
@@ -56,22 +69,26 @@ impl Ledger {
                 query = query.expression_attribute_values(name, text(status.name()));
             }
         }
-        paged(query, limit, is_wanted).await
+        paged(query, limit, from_item, is_wanted).await
     }
 
-    /// Records that an evaluation or a person still owes something and that are due, the longest due first.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Record>, LedgerError> {
+    /// What is due, the longest due first.
+    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError> {
         let query = self
             .client
             .query()
             .table_name(&self.table)
             .index_name("by-due")
             .key_condition_expression("#open = :open AND due <= :now")
-            .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#open", OPEN)
             .expression_attribute_values(":open", text("1"))
-            .expression_attribute_values(":now", text(&format!("{now:.6}")))
+            .expression_attribute_values(":now", text(&instant(now)))
             .set_limit(page_of(limit));
-        paged(query, limit, |_| true).await
+        let read = |item: &Item| match approval::is_order(item) {
+            true => approval::from_item(item).map(|order| Due::Order(Box::new(order))),
+            false => from_item(item).map(|record| Due::Record(Box::new(record))),
+        };
+        paged(query, limit, read, |_| true).await
     }
 
     fn of_control(&self, control: &str, since: Option<Timestamp>) -> QueryFluentBuilder {
@@ -86,39 +103,40 @@ impl Ledger {
             None => query.key_condition_expression("control = :control"),
             Some(since) => query
                 .key_condition_expression("control = :control AND created >= :since")
-                .expression_attribute_values(":since", text(&format!("{since:.6}"))),
+                .expression_attribute_values(":since", text(&instant(since))),
         }
     }
 }
 
 /// Page after page, until there are as many as are asked for, or no more.
-async fn paged(
+pub(super) async fn paged<T>(
     query: QueryFluentBuilder,
     limit: usize,
-    is_wanted: impl Fn(&Record) -> bool,
-) -> Result<Vec<Record>, LedgerError> {
-    let mut records = Vec::new();
+    read: impl Fn(&Item) -> Result<T, LedgerError>,
+    is_wanted: impl Fn(&T) -> bool,
+) -> Result<Vec<T>, LedgerError> {
+    let mut found = Vec::new();
     let mut from = None;
     loop {
         let page = query.clone().set_exclusive_start_key(from);
         let page = page.send().await.during("dynamodb:Query")?;
         for item in page.items() {
-            match from_item(item) {
-                Ok(record) if is_wanted(&record) => records.push(record),
+            match read(item) {
+                Ok(one) if is_wanted(&one) => found.push(one),
                 Ok(_) | Err(LedgerError::Newer { .. }) => {}
                 // One that is broken must not keep the others from being found.
                 Err(error) => tracing::error!("{error}"),
             }
         }
         from = page.last_evaluated_key;
-        if from.is_none() || records.len() >= limit {
-            records.truncate(limit);
-            return Ok(records);
+        if from.is_none() || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
         }
     }
 }
 
-/// No more than is needed is read, where every record is wanted.
-fn page_of(limit: usize) -> Option<i32> {
+/// No more than is needed is read, where every item is wanted.
+pub(super) fn page_of(limit: usize) -> Option<i32> {
     i32::try_from(limit).ok()
 }

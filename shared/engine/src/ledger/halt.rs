@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, LedgerError, document};
+use super::{Item, Ledger, LedgerError, document, instant};
 use crate::During as _;
 
 /// Who stopped everything, and why. As long as the ledger holds one, nothing is changed.
@@ -77,7 +77,7 @@ impl Ledger {
 
     /// Turns the switch and keeps who did: both or neither.
     async fn turn(&self, write: TransactWriteItem, turn: &Turn<'_>) -> Result<bool, LedgerError> {
-        let key = document::key("HLT#halt", &format!("T#{:.6}", turn.halt.at));
+        let key = document::key("HLT#halt", &format!("T#{}", instant(turn.halt.at)));
         let item = document::to_item(key, turn, None)?;
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
         let put = TransactWriteItem::builder().put(put.map_err(unreadable)?).build();

@@ -13,8 +13,8 @@
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
-//! Records are found by control and time through the index `by-control` (`control`, `created`), and those that somebody
-//! must still look after through the sparse index `by-due` (`open`, `due`). Whoever fixes things may write only the
+//! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
+//! that somebody must still look after through the sparse index `by-due` (`open`, `due`). Whoever fixes things may write only the
 //! families `REC#`, `OWN#`, `LCK#` and `BUD#`: what people decide is out of reach of its role.
 
 mod approval;
@@ -32,6 +32,7 @@ mod together;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -39,6 +40,7 @@ use sha2::{Digest, Sha256};
 pub use approval::{Order, Ordered, Verb};
 pub use commit::Batch;
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
+pub use find::Due;
 pub use halt::Halt;
 pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
 pub use policy::{PublishError, PublishedPolicy};
@@ -151,6 +153,11 @@ fn to_json<T: Serialize>(id: &str, value: &T) -> Result<String, LedgerError> {
 
 fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+/// A time as text that sorts.
+fn instant(time: Timestamp) -> String {
+    format!("{time:.6}")
 }
 
 fn text(value: &str) -> AttributeValue {

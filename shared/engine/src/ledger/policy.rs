@@ -11,7 +11,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Ledger, LedgerError, number, string, text};
+use super::{
+    Item, Ledger, LedgerError,
+    find::{page_of, paged},
+    number, string, text,
+};
 use crate::{CallError, During as _, policy::Policy};
 
 /// The version of the items that this code writes. Newer ones are left alone.
@@ -69,32 +73,17 @@ impl Ledger {
 
     /// The newest versions, newest first.
     pub async fn policies(&self, limit: usize) -> Result<Vec<PublishedPolicy>, LedgerError> {
-        let mut versions = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :policy AND begins_with(sk, :version)")
-                .expression_attribute_values(":policy", text(POLICY))
-                .expression_attribute_values(":version", text(VERSION))
-                .consistent_read(true)
-                .scan_index_forward(false)
-                .limit(i32::try_from(limit - versions.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .during("dynamodb:Query")?;
-            for item in page.items() {
-                versions.push(policy_from_item(item)?);
-            }
-            from = page.last_evaluated_key;
-            if from.is_none() || versions.len() >= limit {
-                versions.truncate(limit);
-                return Ok(versions);
-            }
-        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :policy AND begins_with(sk, :version)")
+            .expression_attribute_values(":policy", text(POLICY))
+            .expression_attribute_values(":version", text(VERSION))
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .set_limit(page_of(limit));
+        paged(query, limit, policy_from_item, |_| true).await
     }
 
     /// Makes a policy count, as the version after `seen` (0: there is none yet), unless somebody published meanwhile.

@@ -6,7 +6,7 @@ use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Item, LedgerError, Order, SCHEMA, number, string, text};
+use super::{Item, LedgerError, Order, SCHEMA, instant, number, string, text};
 use crate::{Actor, Description, Outcome, Severity, aws::Call, policy::Mode, protocol::Life};
 
 /// The life of one remediation.
@@ -273,7 +273,7 @@ pub(super) fn to_item(record: &Record) -> Result<Item, LedgerError> {
     item.extend([
         ("schema".to_owned(), number(SCHEMA.into())),
         ("control".to_owned(), text(&record.intent.control)),
-        ("created".to_owned(), text(&format!("{:.6}", record.intent.created))),
+        ("created".to_owned(), text(&instant(record.intent.created))),
         ("expires".to_owned(), AttributeValue::N(expires.as_second().to_string())),
         ("intent".to_owned(), AttributeValue::B(pack(&record.id, &record.intent)?)),
     ]);
@@ -289,7 +289,7 @@ pub(super) fn to_item(record: &Record) -> Result<Item, LedgerError> {
 pub(super) fn changing(
     record: &Record,
 ) -> Result<[(&'static str, Option<AttributeValue>); 6], LedgerError> {
-    let due = record.due.map(|due| text(&format!("{due:.6}")));
+    let due = record.due.map(|due| text(&instant(due)));
     Ok([
         ("status", Some(text(record.status.name()))),
         ("version", Some(number(record.version))),
