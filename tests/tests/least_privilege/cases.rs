@@ -62,6 +62,7 @@ enum OfOperator {
     Undoes,
     Resumes,
     Recovers,
+    Heeds,
     GivesUp,
     Reminds,
     Ceilings,
@@ -71,7 +72,8 @@ enum OfOperator {
 pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "operator" {
         use OfOperator::{
-            Approves, Ceilings, Denies, Exempts, GivesUp, Halts, Recovers, Reminds, Resumes, Undoes,
+            Approves, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds, Resumes,
+            Undoes,
         };
         return [
             (Ceilings, "the ceilings are asked for"),
@@ -84,6 +86,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (GivesUp, "recovery parks what nobody approved in time, and tells"),
             (Resumes, "all that is parked is resumed"),
             (Recovers, "recovery hints at what was left unfinished"),
+            (Heeds, "recovery has an order heeded of which the word was lost"),
         ]
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
         .into();
@@ -375,6 +378,15 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             check(body["resumed"] == json!([record]), || body.to_string())?;
             rests(scene, &record, Status::Fixed).await
         }
+        OfOperator::Heeds => {
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            let plan = Some(record.intent.plan_hash.as_str());
+            scene.order_at(&record, Verb::Approve, plan, SignedDuration::from_hours(1)).await;
+            let response = scene.recover().await?;
+            check(response["hinted"] == json!([record.id]), || response.to_string())?;
+            rests(scene, &record.id, Status::Fixed).await
+        }
         OfOperator::Recovers => {
             let staged = scene.stage(CONTROL).await;
             let record = scene.comes_to(&staged, "pending").await?;
@@ -536,5 +548,6 @@ fn exemption(control: &str, of: &str, left: SignedDuration) -> Exemption {
         undo_of: None,
         told_expiring: None,
         told_unused: None,
+        used: false,
     }
 }

@@ -162,7 +162,19 @@ impl Scene {
         verb: Verb,
         plan: Option<&str>,
     ) -> Result<Value, Failed> {
-        let at = Timestamp::now();
+        self.order_at(record, verb, plan, SignedDuration::ZERO).await;
+        self.hint(record).await
+    }
+
+    /// A person's order as it stands in the ledger since a while, of which nobody was told.
+    pub(crate) async fn order_at(
+        &self,
+        record: &Record,
+        verb: Verb,
+        plan: Option<&str>,
+        ago: SignedDuration,
+    ) {
+        let at = Timestamp::now() - ago;
         let order = Order {
             record: record.id.clone(),
             verb,
@@ -173,7 +185,6 @@ impl Scene {
             expires: at + SignedDuration::from_hours(24),
         };
         assert_eq!(self.ledger.order(&order).await.unwrap(), Ordered::Given);
-        self.hint(record).await
     }
 
     pub(crate) async fn hint(&self, record: &Record) -> Result<Value, Failed> {
