@@ -658,12 +658,12 @@ impl<'a, C: Control> Run<'a, C> {
             },
             now,
         );
-        // The state after, which is about as large as that before, will stand beside the intent.
-        let intent = self.intent(attempt)?;
-        let size = Record::size(&intent)? + Record::size(&intent.before)?;
-        verdict.too_large = size > LARGEST;
+        let excess = Record::excess(&self.intent(attempt)?)?;
+        verdict.too_large = excess.is_some();
         self.is_large = verdict.too_large;
-        if verdict.too_large && verdict.mode >= Mode::Approve {
+        if let Some(size) = excess
+            && verdict.mode >= Mode::Approve
+        {
             self.reason = Some(format!(
                 "the state before and after and the plan take {size} bytes compressed, and the ledger keeps at most {LARGEST}: without a stored way back nothing is changed"
             ));
