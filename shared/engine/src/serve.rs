@@ -285,6 +285,7 @@ controls!(A, B, C);
 controls!(A, B, C, D);
 controls!(A, B, C, D, E);
 controls!(A, B, C, D, E, F);
+controls!(A, B, C, D, E, F, G, H, I);
 
 /// What one control calls a resource, read from AWS.
 async fn identify<C: Control>(

@@ -36,6 +36,12 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         resource: detail
             .required_object("resource")
             .map(|_| detail.value("resource").cloned().unwrap_or_default())?,
+        affected: service
+            .as_ref()
+            .and_then(|service| service.hint_object("action"))
+            .and_then(|action| action.hint_object("awsApiCallAction"))
+            .and_then(|call| call.value("affectedResources").cloned())
+            .unwrap_or_default(),
     };
     let place = match region(&detail, "region")? {
         Some(region) => region,
@@ -91,7 +97,7 @@ mod tests {
             heard.deduplication,
             "00c0ffee00c0ffee00c0ffee00c0ffee#2026-03-01T09:25:00.000Z"
         );
-        let Trigger::GuardDuty { kind, severity, resource } = heard.trigger else { panic!() };
+        let Trigger::GuardDuty { kind, severity, resource, .. } = heard.trigger else { panic!() };
         assert_eq!(kind, "Backdoor:EC2/C&CActivity.B");
         assert_eq!(severity, 8.0);
         assert_eq!(resource["instanceDetails"]["instanceId"], "i-0abc0abc0abc0abc0");

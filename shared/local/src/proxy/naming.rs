@@ -23,7 +23,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: DynamoDB, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -42,7 +42,7 @@ impl Named {
         let scope = header("authorization").and_then(signed_for).map(service_name);
         let path = parts.uri.path();
 
-        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.split_once('.')) {
+        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.rsplit_once('.')) {
             let service = match target.split('_').next() {
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
@@ -104,8 +104,10 @@ fn signed_for(authorization: &str) -> Option<&str> {
 /// The SDK's name of a service, by the name that its requests are signed for.
 fn service_name(signed_for: &str) -> &str {
     match signed_for {
+        "cloudtrail" => "CloudTrail",
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
+        "events" => "EventBridge",
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
