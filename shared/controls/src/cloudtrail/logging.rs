@@ -117,10 +117,19 @@ impl Control for Logging {
             Trigger::ApiCall { parameters, .. } => {
                 ("requestParameters.name", parameters.get("name").and_then(|name| name.as_str()))
             }
-            Trigger::GuardDuty { affected, .. } => (
-                "service.action.awsApiCallAction.affectedResources",
-                affected.get(TRAIL_TYPE).and_then(|name| name.as_str()),
-            ),
+            Trigger::GuardDuty { affected, .. } => {
+                // It also tells of the bucket of a trail, which is somebody else's business.
+                let is_of_others = affected.as_object().is_some_and(|affected| {
+                    !affected.is_empty() && !affected.contains_key(TRAIL_TYPE)
+                });
+                if is_of_others {
+                    return Ok(Vec::new());
+                }
+                (
+                    "service.action.awsApiCallAction.affectedResources",
+                    affected.get(TRAIL_TYPE).and_then(|name| name.as_str()),
+                )
+            }
             Trigger::Manual { resource, .. } => ("detail.resource", Some(resource.trim())),
             _ => return Ok(Vec::new()),
         };
@@ -278,6 +287,22 @@ mod tests {
             assert_eq!(error.field, "requestParameters.name", "{name}");
         }
         assert!(named(&stopped(json!(null))).is_err());
+    }
+
+    #[test]
+    fn a_finding_about_a_bucket_is_for_others_and_one_about_nothing_an_error() {
+        let finding = |affected| {
+            signal(Trigger::GuardDuty {
+                kind: "Stealth:IAMUser/CloudTrailLoggingDisabled".into(),
+                severity: 2.0,
+                resource: json!({}),
+                affected,
+            })
+        };
+        assert_eq!(named(&finding(json!({"AWS::S3::Bucket": "calls"}))).unwrap(), [""; 0]);
+        for nothing in [json!(null), json!({}), json!({"AWS::CloudTrail::Trail": 7})] {
+            assert!(named(&finding(nothing)).is_err());
+        }
     }
 
     #[test]

@@ -108,6 +108,20 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_about_a_call_keeps_what_the_call_acted_upon() {
+        let mut event = guardduty();
+        let trail =
+            json!({"AWS::CloudTrail::Trail": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/t"});
+        event["detail"]["service"]["action"] =
+            json!({"actionType": "AWS_API_CALL", "awsApiCallAction": {"affectedResources": trail}});
+        let Trigger::GuardDuty { affected, .. } = signal(&event).trigger else { panic!() };
+        assert_eq!(affected, trail);
+        event["detail"]["service"]["action"] = json!({"actionType": "NETWORK_CONNECTION"});
+        let Trigger::GuardDuty { affected, .. } = signal(&event).trigger else { panic!() };
+        assert!(affected.is_null());
+    }
+
+    #[test]
     fn samples_are_ignored_unless_asked_for() {
         let asked = ParseOptions { samples: true, ..ParseOptions::default() };
         let flags = [
