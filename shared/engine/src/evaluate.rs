@@ -671,8 +671,13 @@ impl<'a, C: Control> Run<'a, C> {
         Ok(verdict)
     }
 
-    /// Whether a person permitted it. What cannot be read permits nothing.
+    /// Whether the template or a person permitted it. What cannot be read permits nothing.
     async fn is_exempt(&mut self, now: Timestamp) -> Result<bool, CallError> {
+        let planned = self.planned.and_then(|place| self.states.get(place));
+        if let Some(why) = planned.and_then(C::permitted) {
+            self.reason = Some(why);
+            return Ok(true);
+        }
         let exemption = match self.view.as_ref().and_then(|view| view.exemption.as_ref()) {
             None => return Ok(false),
             Some(Ok(exemption)) => exemption.clone(),
