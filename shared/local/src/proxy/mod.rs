@@ -17,6 +17,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::{self, Future},
     io,
@@ -54,12 +55,16 @@ use tokio::{
 };
 
 mod answer;
+mod authorize;
 mod naming;
 mod rule;
 
 use answer::Answer;
+use authorize::Sessions;
 use naming::Named;
 use rule::{Action, Active, Verdict};
+
+use crate::iam::{Granted, Refused, Role};
 
 pub use rule::{Calls, Cancelled, Fault, Refusal, Rule};
 
@@ -114,6 +119,10 @@ pub struct Entry {
     pub fault: Option<Fault>,
     /// AWS took it, and answered that it went well.
     pub applied: bool,
+    /// What the caller's role allowed for it. Empty: the caller has no role, or nothing was asked of it.
+    pub granted: Vec<Granted>,
+    /// Why the caller's role does not allow it.
+    pub refused: Option<Refused>,
 }
 
 /// Why there is no proxy.
@@ -135,13 +144,7 @@ impl Proxy {
 
     /// The same seed gives the same faults to the same calls in the same order.
     pub fn seeded(endpoint: &str, seed: u64) -> Result<Self, ProxyError> {
-        let not_one = || ProxyError::Endpoint { endpoint: endpoint.to_owned() };
-        let upstream = endpoint.parse::<Uri>().map_err(|_| not_one())?;
-        if upstream.scheme() != Some(&Scheme::HTTP) {
-            return Err(not_one());
-        }
-        let upstream = upstream.authority().cloned().ok_or_else(not_one)?;
-
+        let upstream = authority(endpoint)?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -165,6 +168,8 @@ impl Proxy {
             begun: Instant::now(),
             log: Mutex::default(),
             rules: Mutex::default(),
+            sessions: Mutex::default(),
+            routes: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             quiet: Notify::new(),
         });
@@ -181,6 +186,18 @@ impl Proxy {
     /// A caller with an endpoint of its own. Several may have one name.
     pub fn caller(&self, name: &str) -> Result<Caller, ProxyError> {
         self.shared.caller(name)
+    }
+
+    /// An access key of a session of this role: what it does not allow is answered as AWS does, and not passed on.
+    pub fn assume(&self, role: Role) -> String {
+        locked(&self.shared.sessions).assume(role)
+    }
+
+    /// Passes a service's calls on to another endpoint, such as Lambda's to a front door.
+    pub fn route(&self, service: &str, endpoint: &str) -> Result<(), ProxyError> {
+        let upstream = authority(endpoint)?;
+        locked(&self.shared.routes).insert(service.to_owned(), upstream);
+        Ok(())
     }
 
     /// Does this to these calls. Rules act in the order in which they came; of several faults the first is done, and
@@ -344,6 +361,9 @@ pub(crate) struct Shared {
     begun: Instant,
     log: Mutex<Log>,
     rules: Mutex<Rules>,
+    sessions: Mutex<Sessions>,
+    /// By service.
+    routes: Mutex<BTreeMap<String, Authority>>,
     in_flight: AtomicUsize,
     quiet: Notify,
 }
@@ -478,6 +498,8 @@ impl Shared {
             status: None,
             fault: None,
             applied: false,
+            granted: Vec::new(),
+            refused: None,
         };
         log.entries.push(entry.clone());
         Ok(entry)
@@ -515,7 +537,13 @@ impl Shared {
         };
         let response = match made {
             Some(answer) => answer.into_response().ok(),
-            None => self.forward(index, parts, body).await,
+            None => match self.denied(index, &parts, &body) {
+                Some(denial) => {
+                    let named = Named::from(&parts, &body);
+                    Answer::refusal(&denial, &named, &parts.method, &id).into_response().ok()
+                }
+                None => self.forward(&entry, parts, body).await,
+            },
         };
         let Some(response) = response else { return Passed::Nothing };
         self.note(index, |entry| entry.status = Some(response.status().as_u16()));
@@ -532,13 +560,31 @@ impl Shared {
         Passed::Answer(response)
     }
 
+    /// What AWS says instead of doing it, if the caller's role does not allow it.
+    fn denied(&self, index: usize, parts: &Parts, body: &Bytes) -> Option<Refusal> {
+        let judged = locked(&self.sessions).judge(parts, body)?;
+        match judged {
+            Ok(granted) => {
+                self.note(index, |entry| entry.granted = granted);
+                None
+            }
+            Err(refused) => {
+                let denial = authorize::denial(&refused, &Named::from(parts, body));
+                self.note(index, |entry| entry.refused = Some(refused));
+                Some(denial)
+            }
+        }
+    }
+
     /// AWS's answer. None: AWS is gone, or gave none.
     async fn forward(
         &self,
-        index: usize,
+        entry: &Entry,
         mut parts: Parts,
         body: Bytes,
     ) -> Option<Response<Bytes>> {
+        let index = entry.index;
+        let upstream = locked(&self.routes).get(&entry.service).cloned();
         // What is about the connection with the caller; `Expect` was met when the body was read.
         for name in ["connection", "expect", "keep-alive", "transfer-encoding"] {
             parts.headers.remove(name);
@@ -546,7 +592,7 @@ impl Shared {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::builder()
             .scheme(Scheme::HTTP)
-            .authority(self.upstream.clone())
+            .authority(upstream.unwrap_or_else(|| self.upstream.clone()))
             .path_and_query(path.unwrap_or(PathAndQuery::from_static("/")))
             .build()
             .ok()?;
@@ -604,6 +650,12 @@ async fn half_way(round_trip: Duration) {
     if !round_trip.is_zero() {
         time::sleep(round_trip / 2).await;
     }
+}
+
+fn authority(endpoint: &str) -> Result<Authority, ProxyError> {
+    let uri = endpoint.parse::<Uri>().ok().filter(|uri| uri.scheme() == Some(&Scheme::HTTP));
+    let authority = uri.and_then(|uri| uri.authority().cloned());
+    authority.ok_or_else(|| ProxyError::Endpoint { endpoint: endpoint.to_owned() })
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

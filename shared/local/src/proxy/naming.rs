@@ -42,8 +42,10 @@ impl Named {
         let scope = header("authorization").and_then(signed_for).map(service_name);
         let path = parts.uri.path();
 
+        // CloudTrail's has dots before the service.
         if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.rsplit_once('.')) {
             let service = match target.split('_').next() {
+                Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
                 _ => scope.unwrap_or(target),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // Clippy allows it in tests, but not in what they share.
 
+mod authorization;
 mod emulator;
 mod lambda;
 mod ledger_semantics;
