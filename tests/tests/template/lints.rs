@@ -7,7 +7,7 @@ use std::{
 };
 
 use quell_controls::REGISTRY;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     heartbeat::heard,
@@ -108,6 +108,29 @@ pub(crate) fn functions_are_the_binaries(template: &Template) -> Vec<String> {
         }
     }
     complaints.extend(left.into_iter().map(|binary| format!("functions/{binary}: not deployed")));
+    complaints
+}
+
+/// Where code is signed, no function runs other code.
+pub(crate) fn code_can_be_signed(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        let signing =
+            json!({"Fn::If": ["SignsCode", {"Ref": "CodeSigning"}, {"Ref": "AWS::NoValue"}]});
+        if properties["CodeSigningConfigArn"] != signing {
+            complaints.push(format!("{id}: runs code that nobody signed"));
+        }
+    }
+    for (id, signing) in template.all("AWS::Lambda::CodeSigningConfig") {
+        if signing["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"] != "Enforce" {
+            complaints.push(format!("{id}: only warns"));
+        }
+        if signing["AllowedPublishers"]["SigningProfileVersionArns"]
+            != json!({"Ref": "SigningProfiles"})
+        {
+            complaints.push(format!("{id}: trusts other profiles than its parameter names"));
+        }
+    }
     complaints
 }
 

@@ -33,6 +33,26 @@ const LINTS: &[(Lint, &[Fault])] = &[
         ],
     ),
     (
+        lints::code_can_be_signed,
+        &[
+            (
+                "/Resources/S3ExposureFunction/Properties/CodeSigningConfigArn",
+                "",
+                "S3ExposureFunction: runs code that nobody signed",
+            ),
+            (
+                "/Resources/CodeSigning/Properties/CodeSigningPolicies/UntrustedArtifactOnDeployment",
+                r#""Warn""#,
+                "CodeSigning: only warns",
+            ),
+            (
+                "/Resources/CodeSigning/Properties/AllowedPublishers/SigningProfileVersionArns",
+                r#"["arn:aws:signer:eu-west-1:111122223333:/signing-profiles/other/1234567890"]"#,
+                "CodeSigning: trusts other profiles",
+            ),
+        ],
+    ),
+    (
         lints::rules_lose_nothing,
         &[
             (
