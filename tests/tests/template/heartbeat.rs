@@ -130,16 +130,18 @@ pub(crate) fn the_heartbeat_is_heard(template: &Template) -> Vec<String> {
         }
         let told: Vec<_> =
             list(&properties["AlarmActions"]).into_iter().filter_map(target).collect();
-        let key = |topic: &str| {
-            target(&template.root["Resources"][topic]["Properties"]["KmsMasterKeyId"])
-        };
-        let apart =
-            |topic: &&str| messages != Some(**topic) && messages.and_then(key) != key(topic);
-        if told.is_empty() || !told.iter().all(|topic| apart(&topic)) {
+        let key = messages.and_then(|messages| key_of(template, messages));
+        let apart = |topic: &str| messages != Some(topic) && key_of(template, topic) != key;
+        if told.is_empty() || !told.iter().all(|topic| apart(topic)) {
             complaints.push(format!("{alarm}: is told on the way of the messages"));
         }
     }
     complaints
+}
+
+/// The key of a topic.
+fn key_of<'t>(template: &'t Template, topic: &str) -> Option<&'t str> {
+    target(&template.root["Resources"][topic]["Properties"]["KmsMasterKeyId"])
 }
 
 fn matches(pattern: &str, event: &Value) -> bool {
