@@ -92,7 +92,7 @@ impl CallError {
     }
 }
 
-/// Sorted by the codes that S3, EC2, IAM, DynamoDB and SNS document as common errors.
+/// Sorted by the codes that S3, EC2, IAM, DynamoDB, SNS, EventBridge and CloudTrail document as common errors.
 fn kind_of(code: &str) -> CallErrorKind {
     match code {
         "AccessDenied"
@@ -129,7 +129,9 @@ fn kind_of(code: &str) -> CallErrorKind {
         | "OperationAborted"
         | "ConditionalRequestConflict"
         | "EC2ThrottledException"
-        | "TransactionConflictException" => CallErrorKind::Unavailable,
+        | "TransactionConflictException"
+        | "ConcurrentModificationException"
+        | "ConflictException" => CallErrorKind::Unavailable,
         "IncorrectInstanceState"
         | "IncorrectState"
         | "InvalidInstanceID.NotLinkable"

@@ -293,6 +293,7 @@ controls!(A, B, C);
 controls!(A, B, C, D);
 controls!(A, B, C, D, E);
 controls!(A, B, C, D, E, F);
+controls!(A, B, C, D, E, F, G, H, I);
 
 /// A person named what is not there, or nothing that the control looks at: no error of the function's.
 #[derive(Debug, thiserror::Error)]

@@ -133,6 +133,7 @@ impl Stack {
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
                 ("QUELL_LEASE_MARGIN", "30"),
+                ("QUELL_STACK", "quell"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );

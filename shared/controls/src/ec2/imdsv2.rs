@@ -91,6 +91,7 @@ impl Control for Imdsv2 {
                the credentials of its role.",
         severity: Severity::High,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &["securityhub/EC2.8", "cis-aws-3.0.0/5.6", "nist-800-53-r5/AC-6"],
         function: "ec2-metadata",
         listens: &[
@@ -227,7 +228,7 @@ impl Control for Imdsv2 {
     }
 
     fn console(target: &InstanceId, region: &str) -> String {
-        format!("{}#InstanceDetails:instanceId={target}", partition::ec2_console(region))
+        format!("{}#InstanceDetails:instanceId={target}", partition::console("ec2", region))
     }
 
     fn arn(target: &InstanceId, account: &str, region: &str) -> String {

@@ -180,6 +180,7 @@ impl Control for Quarantine {
                it is isolated.",
         severity: Severity::Critical,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &["nist-800-53-r5/IR-4(1)", "nist-800-53-r5/IR-4(2)", "nist-csf-2.0/RS.MI-01"],
         function: "ec2-quarantine",
         listens: &[Listen::GuardDuty {
@@ -468,7 +469,7 @@ impl Control for Quarantine {
     }
 
     fn console(instance: &InstanceId, region: &str) -> String {
-        format!("{}#InstanceDetails:instanceId={instance}", partition::ec2_console(region))
+        format!("{}#InstanceDetails:instanceId={instance}", partition::console("ec2", region))
     }
 
     fn arn(instance: &InstanceId, account: &str, region: &str) -> String {

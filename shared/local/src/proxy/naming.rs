@@ -16,14 +16,14 @@ pub(super) struct Named {
     pub(super) operation: String,
     /// DynamoDB: `pk` of every item that the request names, in its order.
     pub(super) keys: Vec<String>,
-    /// What else it is about: a bucket, the ids in EC2's parameters, a table, a topic, a queue, a function.
+    /// What else it is about: a bucket, the ids in EC2's parameters, a table, a topic, a queue, a function, a rule, a trail.
     pub(super) resources: Vec<String>,
 }
 
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: DynamoDB, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -125,7 +125,8 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        return named.about(text("QueueUrl"));
+        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN"];
+        return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();
     let mut tables: Vec<String> = text("TableName").into_iter().collect();

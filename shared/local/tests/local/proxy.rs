@@ -29,9 +29,12 @@ use quell_local::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CONTROLS: [&str; 6] = [
+const CONTROLS: [&str; 9] = [
+    "cloudtrail-logging",
     "ec2-imdsv2",
     "ec2-quarantine",
+    "quell-rule-disabled",
+    "quell-tampered",
     "s3-block-public-access",
     "s3-public-acl",
     "s3-public-policy",
