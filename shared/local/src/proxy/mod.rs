@@ -55,10 +55,12 @@ use tokio::{
 
 mod answer;
 mod naming;
+mod past;
 mod rule;
 
-use answer::Answer;
+use answer::{Answer, Sent};
 use naming::Named;
+use past::{Past, Question};
 use rule::{Action, Active, Verdict};
 
 pub use rule::{Calls, Cancelled, Fault, Refusal, Rule};
@@ -165,6 +167,7 @@ impl Proxy {
             begun: Instant::now(),
             log: Mutex::default(),
             rules: Mutex::default(),
+            past: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             quiet: Notify::new(),
         });
@@ -344,6 +347,7 @@ pub(crate) struct Shared {
     begun: Instant,
     log: Mutex<Log>,
     rules: Mutex<Rules>,
+    past: Mutex<Past>,
     in_flight: AtomicUsize,
     quiet: Notify,
 }
@@ -424,25 +428,27 @@ impl Shared {
         self: Arc<Self>,
         caller: Arc<CallerState>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, NoAnswer> {
+    ) -> Result<Response<Sent>, NoAnswer> {
         let (parts, body) = request.into_parts();
         // A caller that ends in the middle of a request has not called.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         let entry = self.arrived(&caller, &parts, &body)?;
         let in_flight = InFlight::new(Arc::clone(&self));
-        let verdict = Verdict::on(&entry, &mut locked(&self.rules).active);
+        let question = Question::of(&parts, &body);
+        let verdict = self.verdict(&entry, &question);
         if verdict.fault.is_some() {
             self.note(entry.index, |entry| entry.fault.clone_from(&verdict.fault));
         }
         // What is on its way arrives, whether the caller still waits for the answer or not.
-        let passing = Arc::clone(&self).pass(caller, entry, verdict, parts, body);
+        let passing = Arc::clone(&self).pass(caller, entry, verdict, question, parts, body);
         let passed = tokio::spawn(async move {
             let passed = passing.await;
             drop(in_flight);
             passed
         });
         match passed.await.map_err(|_| NoAnswer)? {
-            Passed::Answer(response) => Ok(response.map(Full::new)),
+            Passed::Answer(response) => Ok(response.map(Sent::whole)),
+            Passed::Half(response) => Ok(response.map(Sent::half)),
             Passed::Nothing => Err(NoAnswer),
             Passed::Never => future::pending().await,
         }
@@ -483,11 +489,18 @@ impl Shared {
         Ok(entry)
     }
 
+    fn verdict(&self, entry: &Entry, question: &Question) -> Verdict {
+        let past = locked(&self.past);
+        let is_known = |lag| past.before(&entry.service, question, lag, entry.at).is_some();
+        Verdict::on(entry, &mut locked(&self.rules).active, is_known)
+    }
+
     async fn pass(
         self: Arc<Self>,
         caller: Arc<CallerState>,
         entry: Entry,
         verdict: Verdict,
+        question: Question,
         parts: Parts,
         body: Bytes,
     ) -> Passed {
@@ -505,6 +518,16 @@ impl Shared {
             Some(Fault::Cancel(cancelled)) => {
                 Some(Answer::cancelled(cancelled, &Named::from(&parts, &body), &id))
             }
+            Some(Fault::Throttle) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::throttle(&named, index);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
+            Some(Fault::Break) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::failure(&named);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
             Some(Fault::Hang) => return Passed::Never,
             Some(Fault::DropRequest) => return Passed::Nothing,
             Some(Fault::KillBefore) => {
@@ -513,11 +536,18 @@ impl Shared {
             }
             _ => None,
         };
-        let response = match made {
-            Some(answer) => answer.into_response().ok(),
-            None => self.forward(index, parts, body).await,
+        let response = match (made, &verdict.fault) {
+            (Some(answer), _) => answer.into_response().ok(),
+            (None, Some(Fault::Stale(lag))) => {
+                locked(&self.past).before(&entry.service, &question, *lag, entry.at)
+            }
+            (None, _) => {
+                let response = self.forward(index, parts, body).await;
+                self.remember(&entry, question, response.as_ref());
+                response
+            }
         };
-        let Some(response) = response else { return Passed::Nothing };
+        let Some(mut response) = response else { return Passed::Nothing };
         self.note(index, |entry| entry.status = Some(response.status().as_u16()));
         match verdict.fault {
             Some(Fault::DropAnswer) => return Passed::Nothing,
@@ -528,8 +558,33 @@ impl Shared {
             _ => {}
         }
         half_way(verdict.delay).await;
+        match verdict.fault {
+            // There is no middle of nothing.
+            Some(Fault::Truncate) if response.body().is_empty() => return Passed::Nothing,
+            Some(Fault::Truncate) => return Passed::Half(response),
+            Some(Fault::Shorten) => {
+                let half = response.body().len() / 2;
+                response.body_mut().truncate(half);
+                response.headers_mut().remove("content-length");
+            }
+            _ => {}
+        }
         self.note(index, |entry| entry.answered = Some(self.begun.elapsed()));
         Passed::Answer(response)
+    }
+
+    /// What later reads may be answered with.
+    fn remember(&self, entry: &Entry, question: Question, response: Option<&Response<Bytes>>) {
+        if !locked(&self.rules).active.iter().any(Active::is_stale) {
+            return;
+        }
+        let Some(response) = response else { return };
+        let mut past = locked(&self.past);
+        if entry.is_write && response.status().is_success() {
+            past.wrote(&entry.service, entry.at);
+        } else if !entry.is_write && !response.status().is_server_error() {
+            past.read(&entry.service, question, response, self.begun.elapsed());
+        }
     }
 
     /// AWS's answer. None: AWS is gone, or gave none.
@@ -575,6 +630,8 @@ impl Shared {
 /// What a caller gets.
 enum Passed {
     Answer(Response<Bytes>),
+    /// Half of it, and the connection ends.
+    Half(Response<Bytes>),
     /// The connection ends.
     Nothing,
     /// The connection stays, and nothing comes.
