@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::retry::{ClientRateLimiter, RetryPartition};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -46,6 +47,7 @@ impl Clients {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client())
             .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .region(Region::new(region.into()))
             .load()
             .await;
@@ -70,6 +72,24 @@ impl Clients {
     /// What a service's client is made of. Add [`calls`](Self::calls) as its interceptor.
     pub fn sdk(&self) -> &SdkConfig {
         &self.sdk
+    }
+
+    /// How a client of the customers' services tries again what was throttled, or failed on AWS's side: adaptively, so
+    /// that after a throttle the calls that follow are slower too. Goes with [`pace`](Self::pace).
+    pub fn retries(&self) -> RetryConfig {
+        let attempts = self.sdk.retry_config().map_or(ATTEMPTS, RetryConfig::max_attempts);
+        RetryConfig::adaptive().with_max_attempts(attempts)
+    }
+
+    /// What an adaptive client knows of the rate that AWS takes. One for each client: by default a process has one for
+    /// all, which measures how often it calls. That of a function which makes ten calls an hour is next to nothing, and
+    /// after one throttle its next attempt would come twenty seconds later, when the call has long timed out.
+    pub fn pace(&self) -> RetryPartition {
+        let limiter = ClientRateLimiter::builder()
+            .tokens_retrieved_per_second(FIRST_RATE)
+            .current_bucket_capacity(FIRST_RATE)
+            .build();
+        RetryPartition::custom("quell").client_rate_limiter(limiter).build()
     }
 
     pub fn account(&self) -> &str {
@@ -112,6 +132,15 @@ pub fn http_client() -> SharedHttpClient {
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
 }
+
+/// How often a call is made in all, if AWS throttles it, fails or does not answer. Nobody tries it once more around
+/// that: a loop that calls again has a client that does not.
+pub const ATTEMPTS: u32 = 3;
+
+/// Calls a second that an adaptive client takes for its rate until it has measured it. A fifth of it is left after its
+/// first measurement: about as much as one evaluation makes, and EC2 takes of every account.
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
+const FIRST_RATE: f64 = 50.0;
 
 /// Time for one attempt of a call.
 const ATTEMPT_TIME: Duration = Duration::from_secs(5);

@@ -113,11 +113,13 @@ impl Control for Imdsv2 {
     type Change = SetTokens;
 
     fn connect(aws: &Clients) -> Self {
-        let cloudwatch =
-            aws_sdk_cloudwatch::config::Builder::from(aws.sdk()).interceptor(aws.calls()).build();
+        let cloudwatch = aws_sdk_cloudwatch::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace());
         Self {
             ec2: instance::client(aws),
-            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build()),
         }
     }
 

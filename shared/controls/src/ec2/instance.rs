@@ -46,7 +46,10 @@ impl fmt::Display for InstanceId {
 
 /// The client of EC2, with every call noted.
 pub(crate) fn client(aws: &Clients) -> Client {
-    let config = aws_sdk_ec2::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+    let config = aws_sdk_ec2::config::Builder::from(aws.sdk())
+        .interceptor(aws.calls())
+        .retry_config(aws.retries())
+        .retry_partition(aws.pace());
     Client::from_conf(config.build())
 }
 

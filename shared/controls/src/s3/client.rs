@@ -27,9 +27,13 @@ impl S3 {
     pub(crate) fn new(aws: &Clients) -> Self {
         let api = aws_sdk_s3::config::Builder::from(aws.sdk())
             .interceptor(aws.calls())
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace())
             .force_path_style(aws.is_emulated());
-        let mut control =
-            aws_sdk_s3control::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+        let mut control = aws_sdk_s3control::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace());
         if aws.is_emulated() {
             control = control.interceptor(BareHost { account: aws.account().to_owned() });
         }
