@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::Client;
-use quell_engine::{CallError, Clients, During as _, control::TargetError};
+use quell_engine::{CallError, Clients, During as _, aws::WholeAnswers, control::TargetError};
 use serde::{Deserialize, Serialize};
 
 /// The id of an instance: `i-` and 8 or 17 hexadecimal digits.
@@ -48,6 +48,7 @@ impl fmt::Display for InstanceId {
 pub(crate) fn client(aws: &Clients) -> Client {
     let config = aws_sdk_ec2::config::Builder::from(aws.sdk())
         .interceptor(aws.calls())
+        .interceptor(WholeAnswers)
         .retry_config(aws.retries())
         .retry_partition(aws.pace());
     Client::from_conf(config.build())
