@@ -101,7 +101,7 @@ impl Scene {
         self.function_with(control, name, Duration::from_secs(60), Duration::from_secs(30))
     }
 
-    fn function_with(
+    pub(crate) fn function_with(
         &self,
         control: &str,
         name: &str,
