@@ -495,13 +495,14 @@ impl<'a, C: Control> Run<'a, C> {
         let mut pause = Duration::from_millis(200);
         let mut seen = self.control.assess(&self.target).await;
         for _ in 1..VERIFICATIONS {
-            let is_good = match (&seen, self.goal()) {
+            let is_final = match (&seen, self.goal()) {
                 (Ok(Some(now)), Some(goal)) => C::same(now, goal),
                 (Ok(Some(now)), None) => C::plan(now).is_empty(),
                 (Ok(None), _) => true,
-                (Err(_), _) => false,
+                // What the SDK has tried often enough is not tried as often again.
+                (Err(error), _) => error.kind != CallErrorKind::NotReady,
             };
-            if is_good || self.time_left() < pause + self.engine.call_time() {
+            if is_final || self.time_left() < pause + self.engine.call_time() {
                 break;
             }
             sleep(pause).await;

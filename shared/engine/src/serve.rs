@@ -400,3 +400,32 @@ fn deadline(deadline: SystemTime) -> Instant {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or(Duration::from_secs(60));
     Instant::now() + left
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_config::SdkConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_short_margin_is_for_this_very_machine_alone() {
+        let admitted = |seconds: u64, endpoint: Option<&str>| {
+            let mut sdk = SdkConfig::builder();
+            sdk.set_endpoint_url(endpoint.map(str::to_owned));
+            let settings = Settings {
+                account: "123456789012".into(),
+                region: "eu-west-1".into(),
+                table: "ledger".into(),
+                topic: "topic".into(),
+                acts: true,
+                margin: Duration::from_secs(seconds),
+            };
+            settings.admit(&Clients::new(sdk.build(), "123456789012"))
+        };
+        let said = admitted(29, None).unwrap_err().to_string();
+        assert!(said.contains("less than 30"), "{said}");
+        assert!(admitted(29, Some("http://10.0.0.1:5000")).is_err());
+        assert!(admitted(29, Some("http://127.0.0.1:5000")).is_ok());
+        assert!(admitted(30, None).is_ok());
+    }
+}

@@ -250,7 +250,7 @@ impl Point {
 
 impl Scene {
     /// How many snapshots carry the record's tag.
-    async fn snapshots_of(&self, record: &Record) -> usize {
+    pub(crate) async fn snapshots_of(&self, record: &Record) -> usize {
         if record.intent.control != "ec2-quarantine" {
             return 0;
         }

@@ -41,7 +41,9 @@ use aws_sdk_ec2::types::{
 };
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    Progress, Safety, Severity, Signal, Trigger,
+    aws::{OrMissing, WholeAnswers},
+    control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,11 +116,14 @@ impl Control for Imdsv2 {
     type Change = SetTokens;
 
     fn connect(aws: &Clients) -> Self {
-        let cloudwatch =
-            aws_sdk_cloudwatch::config::Builder::from(aws.sdk()).interceptor(aws.calls()).build();
+        let cloudwatch = aws_sdk_cloudwatch::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .interceptor(WholeAnswers)
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace());
         Self {
             ec2: instance::client(aws),
-            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build()),
         }
     }
 

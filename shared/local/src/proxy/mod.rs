@@ -57,11 +57,13 @@ use tokio::{
 mod answer;
 mod authorize;
 mod naming;
+mod past;
 mod rule;
 
-use answer::Answer;
+use answer::{Answer, Sent};
 use authorize::Sessions;
 use naming::Named;
+use past::{Past, Question};
 use rule::{Action, Active, Verdict};
 
 use crate::iam::{Granted, Refused, Role};
@@ -170,6 +172,7 @@ impl Proxy {
             rules: Mutex::default(),
             sessions: Mutex::default(),
             routes: Mutex::default(),
+            past: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             quiet: Notify::new(),
         });
@@ -364,6 +367,7 @@ pub(crate) struct Shared {
     sessions: Mutex<Sessions>,
     /// By service.
     routes: Mutex<BTreeMap<String, Authority>>,
+    past: Mutex<Past>,
     in_flight: AtomicUsize,
     quiet: Notify,
 }
@@ -444,25 +448,27 @@ impl Shared {
         self: Arc<Self>,
         caller: Arc<CallerState>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, NoAnswer> {
+    ) -> Result<Response<Sent>, NoAnswer> {
         let (parts, body) = request.into_parts();
         // A caller that ends in the middle of a request has not called.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         let entry = self.arrived(&caller, &parts, &body)?;
         let in_flight = InFlight::new(Arc::clone(&self));
-        let verdict = Verdict::on(&entry, &mut locked(&self.rules).active);
+        let question = Question::of(&parts, &body);
+        let verdict = self.verdict(&entry, &question);
         if verdict.fault.is_some() {
             self.note(entry.index, |entry| entry.fault.clone_from(&verdict.fault));
         }
         // What is on its way arrives, whether the caller still waits for the answer or not.
-        let passing = Arc::clone(&self).pass(caller, entry, verdict, parts, body);
+        let passing = Arc::clone(&self).pass(caller, entry, verdict, question, parts, body);
         let passed = tokio::spawn(async move {
             let passed = passing.await;
             drop(in_flight);
             passed
         });
         match passed.await.map_err(|_| NoAnswer)? {
-            Passed::Answer(response) => Ok(response.map(Full::new)),
+            Passed::Answer(response) => Ok(response.map(Sent::whole)),
+            Passed::Half(response) => Ok(response.map(Sent::half)),
             Passed::Nothing => Err(NoAnswer),
             Passed::Never => future::pending().await,
         }
@@ -505,11 +511,18 @@ impl Shared {
         Ok(entry)
     }
 
+    fn verdict(&self, entry: &Entry, question: &Question) -> Verdict {
+        let past = locked(&self.past);
+        let is_known = |lag| past.before(&entry.service, question, lag, entry.at).is_some();
+        Verdict::on(entry, &mut locked(&self.rules).active, is_known)
+    }
+
     async fn pass(
         self: Arc<Self>,
         caller: Arc<CallerState>,
         entry: Entry,
         verdict: Verdict,
+        question: Question,
         parts: Parts,
         body: Bytes,
     ) -> Passed {
@@ -527,6 +540,16 @@ impl Shared {
             Some(Fault::Cancel(cancelled)) => {
                 Some(Answer::cancelled(cancelled, &Named::from(&parts, &body), &id))
             }
+            Some(Fault::Throttle) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::throttle(&named, index);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
+            Some(Fault::Break) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::failure(&named);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
             Some(Fault::Hang) => return Passed::Never,
             Some(Fault::DropRequest) => return Passed::Nothing,
             Some(Fault::KillBefore) => {
@@ -535,17 +558,24 @@ impl Shared {
             }
             _ => None,
         };
-        let response = match made {
-            Some(answer) => answer.into_response().ok(),
-            None => match self.denied(index, &parts, &body) {
+        let response = match (made, &verdict.fault) {
+            (Some(answer), _) => answer.into_response().ok(),
+            (None, Some(Fault::Stale(lag))) => {
+                locked(&self.past).before(&entry.service, &question, *lag, entry.at)
+            }
+            (None, _) => match self.denied(index, &parts, &body) {
                 Some(denial) => {
                     let named = Named::from(&parts, &body);
                     Answer::refusal(&denial, &named, &parts.method, &id).into_response().ok()
                 }
-                None => self.forward(&entry, parts, body).await,
+                None => {
+                    let response = self.forward(&entry, parts, body).await;
+                    self.remember(&entry, question, response.as_ref());
+                    response
+                }
             },
         };
-        let Some(response) = response else { return Passed::Nothing };
+        let Some(mut response) = response else { return Passed::Nothing };
         self.note(index, |entry| entry.status = Some(response.status().as_u16()));
         match verdict.fault {
             Some(Fault::DropAnswer) => return Passed::Nothing,
@@ -556,6 +586,17 @@ impl Shared {
             _ => {}
         }
         half_way(verdict.delay).await;
+        match verdict.fault {
+            // There is no middle of nothing.
+            Some(Fault::Truncate) if response.body().is_empty() => return Passed::Nothing,
+            Some(Fault::Truncate) => return Passed::Half(response),
+            Some(Fault::Shorten) => {
+                let half = response.body().len() / 2;
+                response.body_mut().truncate(half);
+                response.headers_mut().remove("content-length");
+            }
+            _ => {}
+        }
         self.note(index, |entry| entry.answered = Some(self.begun.elapsed()));
         Passed::Answer(response)
     }
@@ -573,6 +614,20 @@ impl Shared {
                 self.note(index, |entry| entry.refused = Some(refused));
                 Some(denial)
             }
+        }
+    }
+
+    /// What later reads may be answered with.
+    fn remember(&self, entry: &Entry, question: Question, response: Option<&Response<Bytes>>) {
+        if !locked(&self.rules).active.iter().any(Active::is_stale) {
+            return;
+        }
+        let Some(response) = response else { return };
+        let mut past = locked(&self.past);
+        if entry.is_write && response.status().is_success() {
+            past.wrote(&entry.service, entry.at);
+        } else if !entry.is_write && !response.status().is_server_error() {
+            past.read(&entry.service, question, response, self.begun.elapsed());
         }
     }
 
@@ -621,6 +676,8 @@ impl Shared {
 /// What a caller gets.
 enum Passed {
     Answer(Response<Bytes>),
+    /// Half of it, and the connection ends.
+    Half(Response<Bytes>),
     /// The connection ends.
     Nothing,
     /// The connection stays, and nothing comes.
