@@ -47,6 +47,7 @@ functions!(
     network_exposure = "network-exposure",
     ec2_quarantine = "ec2-quarantine",
     operator = "operator",
+    audit_trail = "audit-trail",
 );
 
 #[test]
