@@ -4,16 +4,19 @@ use quell_controls::REGISTRY;
 use quell_engine::Listen;
 use serde_json::{Value, json};
 
-use crate::model::{Template, glob_matches, list, rendered, target, texts};
+use crate::{
+    lints::acting,
+    model::{Template, glob_matches, list, rendered, target, texts},
+};
 
 /// Calls that `quell-tampered` tells of, but that are not denied on Quell's own, and why.
-const LEFT: &[(&str, &str)] = &[
+const LEFT: &[&str] = &[
     // IAM asks whether the instance profile may be changed, and then for iam:PassRole on the role, which is denied.
     // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
-    ("iam:AddRoleToInstanceProfile", "role"),
+    "iam:AddRoleToInstanceProfile",
     // What weakens a trail is also what restores it.
-    ("cloudtrail:PutEventSelectors", "trail"),
-    ("cloudtrail:UpdateTrail", "trail"),
+    "cloudtrail:PutEventSelectors",
+    "cloudtrail:UpdateTrail",
 ];
 
 /// What the functions and the heartbeat live by, on Quell's own: the guardrails must leave it.
@@ -43,6 +46,7 @@ const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1d3f5a7b-2c4e-4680-9bd
 /// Every role is denied every call that can disable Quell, and every role to take but those of members.
 pub(crate) fn roles_cannot_change_quell(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
+    let template = &template.deployed(&acting(template));
     for (id, key) in template.all("AWS::KMS::Key") {
         if !list(&key["Tags"])
             .contains(&&json!({"Key": "quell:stack", "Value": {"Ref": "AWS::StackName"}}))
@@ -107,7 +111,7 @@ fn disabling() -> Vec<(String, &'static str)> {
             };
             for call in *calls {
                 let action = format!("{service}:{}", call.trim_end_matches('*'));
-                if !LEFT.iter().any(|(left, _)| *left == action) {
+                if !LEFT.contains(&action.as_str()) {
                     found.extend(own(service, call).iter().map(|arn| (action.clone(), *arn)));
                 }
             }

@@ -381,7 +381,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "is denied sts:AssumeRole, which Quell needs",
             ),
             (
-                "/Resources/Guardrails/Properties/PolicyDocument/Statement/1/Action/10",
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/1/Action/11",
                 "",
                 "is not denied iam:UpdateAssumeRolePolicy",
             ),
