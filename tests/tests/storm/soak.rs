@@ -4,9 +4,9 @@
 //!
 //! | variable | what | unless set |
 //! |---|---|---|
-//! | `QUELL_SOAK_VIOLATIONS` | how many resources | 2000 |
+//! | `QUELL_SOAK_VIOLATIONS` | how many resources | 500 |
 //! | `QUELL_SOAK_SEED` | of the faults, the duplicates and the order | 4 |
-//! | `QUELL_SOAK_AT_ONCE` | how many functions run at the same time | 64 |
+//! | `QUELL_SOAK_AT_ONCE` | how many functions run at the same time | 30 |
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -67,8 +67,8 @@ const WORLDS_AT_ONCE: usize = 3;
 async fn on_a_bad_day_nothing_is_lost_nothing_is_done_twice_and_all_of_it_is_told() {
     let begun = Instant::now();
     let seed = number("QUELL_SOAK_SEED", 4) as u64;
-    let violations = number("QUELL_SOAK_VIOLATIONS", 2_000);
-    let at_once = Arc::new(Semaphore::new(number("QUELL_SOAK_AT_ONCE", 64)));
+    let violations = number("QUELL_SOAK_VIOLATIONS", 500);
+    let at_once = Arc::new(Semaphore::new(number("QUELL_SOAK_AT_ONCE", 30)));
     println!("QUELL_SOAK_SEED={seed} QUELL_SOAK_VIOLATIONS={violations}");
 
     let clean = Arc::new(clean(&at_once).await);
