@@ -712,8 +712,10 @@ impl Sent {
             };
         }
         Cloud {
+            cloudtrail: noted!(cloudtrail, aws_sdk_cloudtrail),
             dynamodb: noted!(dynamodb, aws_sdk_dynamodb),
             ec2: noted!(ec2, aws_sdk_ec2),
+            events: noted!(events, aws_sdk_eventbridge),
             s3: noted!(s3, aws_sdk_s3),
             s3control: noted!(s3control, aws_sdk_s3control),
             sns: noted!(sns, aws_sdk_sns),
