@@ -252,7 +252,7 @@ mod tests {
             RuleDisabled::targets(&signal(Trigger::Manual { control, resource: resource.into() }))
         };
         let rule = RuleName("quell-Rule-1".to_owned());
-        assert_eq!(manual("quell-Rule-1").unwrap(), [rule.clone()]);
+        assert_eq!(manual("quell-Rule-1").unwrap(), std::slice::from_ref(&rule));
         let arn = RuleDisabled::arn(&rule, "123456789012", "eu-west-1");
         assert_eq!(manual(&arn).unwrap(), [rule]);
         assert!(manual("arn:aws:events:eu-west-1:210987654321:rule/quell-Rule-1").is_err());

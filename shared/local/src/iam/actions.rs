@@ -590,7 +590,7 @@ impl Request {
     /// What every question has.
     fn context(&self, resource: &str) -> Context {
         let mut context = Context::default().with("aws:RequestedRegion", self.region.as_str());
-        if let Some(owner) = resource.splitn(6, ':').nth(4) {
+        if let Some(owner) = resource.split(':').nth(4) {
             // Buckets and snapshots do not say whose they are.
             let owner = if owner.is_empty() { self.account.as_str() } else { owner };
             context.add("aws:ResourceAccount", owner);

@@ -66,7 +66,8 @@ async fn calls_are_named_as_the_sdk_names_them() {
     sent.sort();
     assert_eq!(logged, sent);
     let services: BTreeSet<_> = sent.iter().map(|(service, _)| service.as_str()).collect();
-    assert_eq!(services, BTreeSet::from(["DynamoDB", "EC2", "S3", "S3 Control", "SNS", "SQS"]));
+    let all = ["CloudTrail", "DynamoDB", "EC2", "EventBridge", "S3", "S3 Control", "SNS", "SQS"];
+    assert_eq!(services, BTreeSet::from(all));
 }
 
 #[tokio::test]
