@@ -42,8 +42,13 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         event.signal(trigger, account, event.region()?, deduplication(event, &detail)?)?;
     signal.time = time(detail.hint("eventTime")).or(signal.time);
     signal.actor = actor::of_record(&detail);
-    signal.request_id = detail.hint("requestID").map(str::to_owned);
+    signal.request_id = detail.hint("requestID").filter(|id| is_request_id(id)).map(str::to_owned);
     Ok(signal)
+}
+
+/// Whether AWS may have given it. What is looked for in the ledger must fit into a key there.
+fn is_request_id(id: &str) -> bool {
+    id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The code of a call that failed. Empty is success; what is neither text nor absent counts as a failure.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     EventError, Reason, Refusal, Signal, Trigger, access_analyzer, cloudtrail, config,
-    fields::{Fields, brief},
+    fields::{Fields, brief, capped},
     guardduty, health, instance_state, manual, operator, schedule, securityhub, sign_in,
 };
 
@@ -20,6 +20,9 @@ const MAX_DEPTH: usize = 64;
 
 /// The longest key that is kept in clear. A finding's ARN and time are shorter.
 const MAX_KEY: usize = 512;
+
+/// An event's id is only told, and is a UUID where AWS gives it.
+const MAX_ID: usize = 256;
 
 /// What an event, or one finding in it, comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,7 +222,7 @@ impl<'a> Envelope<'a> {
             trigger,
             account,
             region,
-            event_id: self.id()?.to_owned(),
+            event_id: event_id(self.id()?),
             deduplication,
             time: time(self.root.hint("time")),
             actor: None,
@@ -280,6 +283,11 @@ pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
 pub(super) fn key(parts: &[&str]) -> String {
     let key = parts.join("#");
     if key.len() <= MAX_KEY { key } else { digest(&key) }
+}
+
+/// What stands for an event's id.
+pub(super) fn event_id(id: &str) -> String {
+    capped(id, MAX_ID)
 }
 
 pub(super) fn digest(text: &str) -> String {
