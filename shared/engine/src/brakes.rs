@@ -34,7 +34,9 @@ pub fn budgets(policy: &Policy, counted: &Counted<'_>, now: Timestamp) -> Vec<Co
         ("overall".to_owned(), limits.overall),
     ];
     // The session's name is anyone's choice: whoever may assume a role could else have a budget for every name.
-    scopes.extend(actor.map(|actor| (format!("actor#{}", key_of(without_session(actor))), limits.actor)));
+    scopes.extend(
+        actor.map(|actor| (format!("actor#{}", key_of(without_session(actor))), limits.actor)),
+    );
     scopes
         .into_iter()
         .map(|(scope, max)| Count { key: format!("{class}#{scope}#{window}"), max })
