@@ -72,6 +72,7 @@ pub async fn handle<S: Controls>(
 ) -> Result<Response, EventFailure> {
     let options = ParseOptions {
         account: Some(aws.account().to_owned()),
+        region: Some(aws.region().to_owned()),
         samples: false,
         delivery: Some(engine.delivery.clone()),
     };
