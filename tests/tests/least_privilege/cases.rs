@@ -1,6 +1,6 @@
 //! What the functions do for people, one case each.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
@@ -60,9 +60,11 @@ enum OfOperator {
     Denies,
     Approves,
     Undoes,
+    TakesBack,
     Resumes,
     Recovers,
     Heeds,
+    Asks,
     GivesUp,
     Reminds,
     Ceilings,
@@ -72,8 +74,8 @@ enum OfOperator {
 pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "operator" {
         use OfOperator::{
-            Approves, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds, Resumes,
-            Undoes,
+            Approves, Asks, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds,
+            Resumes, Undoes,
         };
         return [
             (Ceilings, "the ceilings are asked for"),
@@ -83,6 +85,8 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Denies, "a plan is denied"),
             (Approves, "a plan is approved"),
             (Undoes, "a fix is undone"),
+            (TakesBack, "an undo that would overwrite what came since is taken back"),
+            (Asks, "each function is asked for a resource that is not there"),
             (GivesUp, "recovery parks what nobody approved in time, and tells"),
             (Resumes, "all that is parked is resumed"),
             (Recovers, "recovery hints at what was left unfinished"),
@@ -232,13 +236,7 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             is_right(scene, &second).await
         }
         OfControl::Gone => {
-            let resource = match service(control) {
-                "CloudTrail" => "no-such-trail",
-                "EventBridge" => "quell-no-such-rule",
-                "S3" => "quell-no-such-bucket",
-                _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
-                _ => "i-0123456789abcdef0",
-            };
+            let resource = nothing(control);
             let event = json!({
                 "source": "quell.manual", "id": scene.name,
                 "detail": {
@@ -361,6 +359,30 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             scene.order(json!({"verb": "undo", "record": record.id}), 200).await?;
             rests(scene, &record.id, Status::Undone).await
         }
+        OfOperator::TakesBack => {
+            publish(scene, people(Mode::Enforce)).await;
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "fixed").await?;
+            let acl = aws_sdk_s3::types::BucketCannedAcl::AuthenticatedRead;
+            let put = scene.cloud.s3.put_bucket_acl().bucket(&staged.resource);
+            put.acl(acl).send().await.unwrap();
+            scene.order(json!({"verb": "undo", "record": record.id}), 409).await?;
+            let order = scene.ledger.ordered(&record.id, Verb::Undo).await.unwrap();
+            check(order.is_none(), || format!("{order:?} is left"))?;
+            let left = scene.ledger.exemptions().await.unwrap();
+            check(left.is_empty(), || format!("{left:?} is left"))
+        }
+        OfOperator::Asks => {
+            let mut asked = BTreeSet::new();
+            for meta in REGISTRY.iter().filter(|meta| asked.insert(meta.function)) {
+                let exempt = json!({
+                    "verb": "exempt", "control": meta.id, "resource": nothing(meta.id),
+                    "reason": "later", "days": 1,
+                });
+                scene.order(exempt, 404).await?;
+            }
+            Ok(())
+        }
         OfOperator::GivesUp => {
             let (staged, record) = unanswered(scene, CONTROL).await?;
             let response = scene.recover().await?;
@@ -369,13 +391,13 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             check(told == ["pending", "parked"], || format!("people were told {told:?}"))
         }
         OfOperator::Resumes => {
-            let (_, record) = unanswered(scene, CONTROL).await?;
+            let (staged, record) = unanswered(scene, CONTROL).await?;
             scene.recover().await?;
             publish(scene, people(Mode::Enforce)).await;
             let resume = json!({"verb": "resume", "all": true, "control": CONTROL});
             let body = scene.order(resume, 202).await?;
             check(body["resumed"] == json!([record]), || body.to_string())?;
-            rests(scene, &record, Status::Fixed).await
+            becomes_right(scene, &staged).await
         }
         OfOperator::Heeds => {
             let staged = scene.stage(CONTROL).await;
@@ -403,6 +425,19 @@ async fn publish(scene: &Scene, policy: Policy) {
 async fn is_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {
     let is_violating = scenario::is_violating(&scene.cloud, staged).await.unwrap();
     check(!is_violating, || format!("{} is still violating", staged.resource))
+}
+
+/// The same, once a function that somebody woke has come to it.
+async fn becomes_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {
+    let mut found = is_right(scene, staged).await;
+    for _ in 0..200 {
+        if found.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = is_right(scene, staged).await;
+    }
+    found
 }
 
 /// A record that waits for a person, whose time is over.
@@ -455,6 +490,17 @@ fn service(control: &str) -> &'static str {
         Some("quell") => "EventBridge",
         Some("s3") => "S3",
         _ => "EC2",
+    }
+}
+
+/// The name of a resource that is not there.
+fn nothing(control: &str) -> &'static str {
+    match service(control) {
+        "CloudTrail" => "no-such-trail",
+        "EventBridge" => "quell-no-such-rule",
+        "S3" => "quell-no-such-bucket",
+        _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
+        _ => "i-0123456789abcdef0",
     }
 }
 
