@@ -75,7 +75,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "operator" {
         use OfOperator::{
             Approves, Asks, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds,
-            Resumes, Undoes,
+            Resumes, TakesBack, Undoes,
         };
         return [
             (Ceilings, "the ceilings are asked for"),
