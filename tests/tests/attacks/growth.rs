@@ -122,6 +122,7 @@ fn naming_the_resources_of_an_event_grows_with_their_number() {
             kind: "Policy:S3/BucketAnonymousAccessGranted".to_owned(),
             severity: 8.0,
             resource: json!({ "s3BucketDetails": buckets }),
+            affected: Value::Null,
         })
     };
     let launched = |n: usize| {

@@ -372,6 +372,7 @@ fn signal(rng: &mut Rng, control: &str, text: &str) -> Signal {
                 "s3BucketDetails": [{"name": text}, {"name": "photos"}],
                 "instanceDetails": {"instanceId": text},
             }),
+            affected: Value::Null,
         },
         _ => {
             let (service, calls): (_, &[_]) = match control {
