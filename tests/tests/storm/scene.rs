@@ -269,7 +269,7 @@ impl Scene {
 
 /// A write on a customer's resource that AWS made.
 pub(crate) fn is_effect(call: &Entry) -> bool {
-    call.is_write && call.applied && ["S3", "EC2"].contains(&call.service.as_str())
+    call.is_write && call.applied && !["DynamoDB", "SNS"].contains(&call.service.as_str())
 }
 
 /// Says that a record is worth a look.

@@ -20,9 +20,9 @@ use std::{
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use quell_controls::with_control;
+use quell_controls::{REGISTRY, with_control};
 use quell_engine::{
-    Control,
+    Control, Safety,
     ledger::{Record, Status, Verb},
 };
 use quell_local::{
@@ -116,20 +116,20 @@ fn number(variable: &str, otherwise: usize) -> usize {
     }
 }
 
+/// The controls that change something.
+fn remediations() -> impl Iterator<Item = &'static str> + Clone {
+    let all = REGISTRY.iter().filter(|meta| meta.safety != Safety::ReportOnly);
+    all.map(|meta| meta.id)
+}
+
 /// The controls of the violations of each world. A quarantine makes four times the calls of others, so that half of those
 /// who work on one die, and its lock lasts four times as long: one violation in 250 is one, and those are in the first
 /// world, which has the longest day.
 fn worlds_of(violations: usize) -> Vec<Vec<&'static str>> {
-    const QUICK: [&str; 5] = [
-        "ec2-imdsv2",
-        "s3-block-public-access",
-        "s3-public-acl",
-        "s3-public-policy",
-        "sg-open-ingress",
-    ];
+    let quick = remediations().filter(|control| *control != "ec2-quarantine").cycle();
     let slow = violations.div_ceil(250);
     let slow = std::iter::repeat_n("ec2-quarantine", slow);
-    let all: Vec<_> = slow.chain(QUICK.into_iter().cycle()).take(violations).collect();
+    let all: Vec<_> = slow.chain(quick).take(violations).collect();
     all.chunks(IN_ONE_WORLD).map(<[_]>::to_vec).collect()
 }
 
@@ -145,8 +145,7 @@ struct Clean {
 }
 
 async fn clean(at_once: &Arc<Semaphore>) -> BTreeMap<&'static str, Clean> {
-    let controls: Vec<&str> = quell_controls::REGISTRY.iter().map(|meta| meta.id).collect();
-    let controls = [controls.clone(), controls].concat();
+    let controls: Vec<_> = remediations().chain(remediations()).collect();
     let world = World::begin(0, &controls, Arc::clone(at_once)).await;
     let mut clean = BTreeMap::new();
     for (staged, before) in &world.violations {
