@@ -58,6 +58,8 @@ mod tests {
             status: Some(200),
             fault: None,
             applied: is_write,
+            granted: Vec::new(),
+            refused: None,
         }
     }
 

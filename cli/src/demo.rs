@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 use quell_controls::REGISTRY;
 use quell_engine::{
-    Description, Meta, Mode, Outcome,
+    Description, Meta, Mode, Outcome, Safety,
     aws::Call,
     ledger::{Record, Status},
     policy::Policy,
@@ -56,6 +56,10 @@ struct Shown {
     /// What was wrong, and why it matters.
     finding: &'static str,
     outcome: Outcome,
+    #[serde(skip)]
+    safety: Safety,
+    #[serde(skip)]
+    reversible: bool,
     changes: Vec<Description>,
     /// Calls on the resource's own services.
     calls: Vec<Call>,
@@ -76,10 +80,12 @@ struct Shown {
 
 impl Shown {
     fn is_well(&self) -> bool {
-        self.outcome == Outcome::Fixed
-            && self.verified
-            && self.message.is_some()
-            && self.undone != Some(false)
+        let is_done = match self.safety {
+            // There is nothing to put right: that people hear of it is all.
+            Safety::ReportOnly => self.outcome == Outcome::Observed,
+            Safety::Safe | Safety::NeedsApproval => self.outcome == Outcome::Fixed && self.verified,
+        };
+        is_done && self.message.is_some() && self.undone != Some(false)
     }
 }
 
@@ -135,7 +141,7 @@ impl Demo {
         } else {
             let fixed = shown.iter().filter(|one| one.is_well()).count();
             terminal::line(&format!(
-                "{fixed} of {} put right, in {:.0} s with starting and stopping an AWS",
+                "{fixed} of {} put right or told, in {:.0} s with starting and stopping an AWS",
                 shown.len(),
                 started.elapsed().as_secs_f32()
             ));
@@ -178,6 +184,8 @@ async fn read_back(
             format!("{}{}", actor.principal, from.unwrap_or_default())
         }),
         finding: meta.risk,
+        safety: meta.safety,
+        reversible: meta.reversible,
         outcome: record.as_ref().map_or(Outcome::Failed, |record| record.status.outcome()),
         changes: intent.map(|intent| intent.changes.clone()).unwrap_or_default(),
         calls: record.as_ref().map(|record| record.result.calls.clone()).unwrap_or_default(),
@@ -223,7 +231,11 @@ fn show(one: &Shown) {
         "outcome",
         terminal::toned(tone, &word),
         one.milliseconds,
-        if one.verified { "AWS shows it" } else { "but AWS still shows the bad state" }
+        match (one.verified, one.safety) {
+            (true, _) => "AWS shows it",
+            (false, Safety::ReportOnly) => "people are told, and nothing is changed",
+            (false, _) => "but AWS still shows the bad state",
+        }
     ));
     if let Some(reason) = &one.reason {
         say("reason", reason);
@@ -233,7 +245,7 @@ fn show(one: &Shown) {
     say("reads", &counted(one.calls.iter().filter(|call| !call.is_write())));
     say("writes", &counted(one.calls.iter().filter(|call| call.is_write())));
     say("message", one.message.as_deref().unwrap_or("none"));
-    if let Some(record) = &one.record {
+    if let Some(record) = one.record.as_ref().filter(|_| one.reversible) {
         say("undo", &format!("quell undo {record}"));
     }
     match one.undone {

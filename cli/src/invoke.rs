@@ -146,8 +146,10 @@ impl Invoke {
             Error::trouble("QUELL_TOPIC_ARN is not set; it is the stack's output TopicArn")
         })?;
         let mut environment = place.credentials().await?;
-        let endpoint = std::env::vars().filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL"));
-        environment.extend(endpoint);
+        let passed = std::env::vars().filter(|(name, _)| {
+            name.starts_with("AWS_ENDPOINT_URL") || OF_THE_STACK.contains(&name.as_str())
+        });
+        environment.extend(passed);
         environment.extend(
             [
                 ("AWS_REGION", place.aws.region()),
@@ -184,6 +186,9 @@ impl Invoke {
         }
     }
 }
+
+/// By what `audit-trail` knows Quell's own. They are optional: a stack is called `quell` unless somebody says otherwise.
+const OF_THE_STACK: [&str; 3] = ["QUELL_STACK", "QUELL_KEYS", "QUELL_DEPLOYER"];
 
 fn ask(account: &str, principal: &str, mode: Mode) -> Result<String, Error> {
     if !io::stdin().is_terminal() {

@@ -210,6 +210,12 @@ fn next(record: &Record, follower: Option<&Record>) -> Vec<String> {
             ]
         }
         (Status::Parked, _) => vec![format!("quell resume {id}")],
+        (Status::Fixed | Status::Partial, None) if !is_reversible(&record.intent.control) => {
+            vec![format!(
+                "nothing can be undone; docs/runbooks/{}.md says why",
+                record.intent.control
+            )]
+        }
         (Status::Fixed | Status::Partial, None) => vec![format!("quell undo {id}")],
         (Status::Failed | Status::Partial, Some(original)) => {
             vec![format!("quell undo {original}    # once more")]
@@ -235,6 +241,11 @@ fn next(record: &Record, follower: Option<&Record>) -> Vec<String> {
         }
         (Status::Exempt, None) => vec!["quell exempt list".to_owned()],
     }
+}
+
+/// Of a control that this version does not know, the function says whether it can be undone.
+fn is_reversible(control: &str) -> bool {
+    REGISTRY.iter().find(|meta| meta.id == control).is_none_or(|meta| meta.reversible)
 }
 
 fn fact(name: &str, value: &str) {

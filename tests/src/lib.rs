@@ -8,6 +8,7 @@ use quell_engine::{Control as _, Signal, control::TargetError};
 
 pub mod command;
 pub mod desk;
+pub mod permissions;
 pub mod rig;
 
 /// A path from the root of the repository.

@@ -281,18 +281,34 @@ impl HttpConnector for DenyingWrites {
         }
         let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied by the test</Message></Error></Errors><RequestID>r</RequestID></Response>";
         let s3 = "<Error><Code>AccessDenied</Code><Message>denied by the test</Message></Error>";
-        let body = if request.method() == "POST" { body } else { s3 };
+        let json = r#"{"__type":"AccessDeniedException","message":"denied by the test"}"#;
+        let body = match (target(&request), request.method()) {
+            (Some(_), _) => json,
+            (None, "POST") => body,
+            (None, _) => s3,
+        };
         let status = StatusCode::try_from(403).expect("403 is a status");
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
     }
 }
 
-/// S3 writes by method; EC2 says what it does in the body.
+/// The operation, where the service speaks AWS JSON.
+fn target(request: &HttpRequest) -> Option<&str> {
+    let target = request.headers().get("x-amz-target")?;
+    target.rsplit_once('.').map(|(_, operation)| operation)
+}
+
+/// S3 writes by method; EC2 says what it does in the body, others in a header.
 fn is_write(request: &HttpRequest) -> bool {
+    let is_read =
+        |action: &str| ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
+    if let Some(operation) = target(request) {
+        return !is_read(operation);
+    }
     let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
     let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
     match action {
-        Some(action) => !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb)),
+        Some(action) => !is_read(action),
         None => request.method() == "PUT" || request.method() == "DELETE",
     }
 }

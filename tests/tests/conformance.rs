@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs};
 
 use quell_controls::REGISTRY;
 use quell_engine::{
-    Safety, Signal,
+    Listen, Safety, Signal,
     signal::{self, Heard},
 };
 use quell_tests::{page, read, root, targets};
@@ -159,4 +159,17 @@ fn signals(path: &str) -> Vec<Signal> {
             Heard::Ignored(_) | Heard::Refused(_) => None,
         })
         .collect()
+}
+
+/// The reader of events takes a call only from the source that is named as its service is.
+#[test]
+fn the_source_of_a_call_is_named_as_its_service_is() {
+    for meta in REGISTRY {
+        for listen in meta.listens {
+            if let Listen::ApiCall { source, service, .. } = listen {
+                let label = service.strip_suffix(".amazonaws.com");
+                assert_eq!(source.strip_prefix("aws."), label, "{}", meta.id);
+            }
+        }
+    }
 }

@@ -102,6 +102,15 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
             "s3",
             "PutBucketPublicAccessBlock" | "DeleteBucketPublicAccessBlock",
         ) => Some((&["s3-block-public-access"], bucket()?)),
+        ("cloudtrail-api", "cloudtrail", "StopLogging") => {
+            let name = parameters["name"].as_str()?;
+            let here = format!(
+                "arn:aws:cloudtrail:{}:{}:trail/",
+                event["region"].as_str()?,
+                event["account"].as_str()?
+            );
+            Some((&["cloudtrail-logging"], one(name.strip_prefix(&here).unwrap_or(name))?))
+        }
         ("cloudtrail-api", "ec2", "AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => {
             Some((&["sg-open-ingress"], one(word(label, "sg-")?)?))
         }

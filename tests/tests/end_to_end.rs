@@ -11,7 +11,7 @@ use std::{
 };
 
 use quell_controls::REGISTRY;
-use quell_engine::{Mode, policy::Policy};
+use quell_engine::{Mode, Safety, policy::Policy};
 use quell_local::{Function, scenario};
 use quell_tests::{
     command::{quell, quell_meanwhile, text},
@@ -21,8 +21,14 @@ use quell_tests::{
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
-const FUNCTIONS: [&str; 5] =
-    ["s3-exposure", "ec2-metadata", "network-exposure", "ec2-quarantine", "operator"];
+const FUNCTIONS: [&str; 6] = [
+    "s3-exposure",
+    "ec2-metadata",
+    "network-exposure",
+    "ec2-quarantine",
+    "audit-trail",
+    "operator",
+];
 
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_in_the_dead_letter_queue_and_changes_nothing() {
@@ -100,10 +106,11 @@ fn the_demo_puts_all_right() {
     assert_eq!(shown.len(), REGISTRY.len());
     for (one, meta) in shown.iter().zip(REGISTRY) {
         assert_eq!(one["control"], meta.id);
-        assert_eq!(one["outcome"], "fixed");
-        assert_eq!(one["verified"], true);
+        let only_tells = meta.safety == Safety::ReportOnly;
+        assert_eq!(one["outcome"], if only_tells { "observed" } else { "fixed" });
+        assert_eq!(one["verified"], !only_tells);
         assert!(!one["changes"].as_array().unwrap().is_empty());
-        assert!(!one["calls"].as_array().unwrap().is_empty());
+        assert_eq!(one["calls"].as_array().unwrap().is_empty(), only_tells);
         assert!(one["milliseconds"].as_u64().unwrap() > 0);
         assert_eq!(one["record"].as_str().unwrap().len(), 20);
         assert!(one["message"].as_str().unwrap().contains(meta.id));
@@ -127,7 +134,11 @@ fn the_demo_fails_when_a_function_is_broken() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("not put right: ec2-imdsv2"));
     let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    for one in shown {
+    let only_tells = |one: &&Value| {
+        let meta = REGISTRY.iter().find(|meta| one["control"] == meta.id);
+        meta.is_some_and(|meta| meta.safety == Safety::ReportOnly)
+    };
+    for one in shown.iter().filter(|one| !only_tells(one)) {
         let is_broken = one["control"] == "ec2-imdsv2";
         assert_eq!(one["verified"], !is_broken, "{one}");
         assert_eq!(one["outcome"] == "fixed", !is_broken, "{one}");
@@ -188,7 +199,8 @@ fn an_embedded_aws_is_made_for_every_sample() {
         let response: Value = serde_json::from_slice(&output.stdout).unwrap();
         let results = response["results"].as_array().unwrap();
         let own = results.iter().find(|result| result["control"] == meta.id).unwrap();
-        assert_eq!(own["outcome"], "fixed", "{own:#}");
+        let expected = if meta.safety == Safety::ReportOnly { "observed" } else { "fixed" };
+        assert_eq!(own["outcome"], expected, "{own:#}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Runbooks and the table of controls are made from the code. `UPDATE=1 cargo nextest run --test generated` writes
-//! them; without it a stale page fails.
+//! Runbooks, the table of controls and that of permissions are made from the code. `UPDATE=1 cargo nextest run --test
+//! generated` writes them; without it a stale page fails.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,16 @@ use std::{env, fmt::Write as _, fs};
 
 use quell_controls::REGISTRY;
 use quell_engine::{Listen, Meta, Safety};
-use quell_tests::{page, read, root};
+use quell_local::{
+    Template,
+    cloud::{ACCOUNT, REGION},
+    iam::facts,
+};
+use quell_tests::{
+    page,
+    permissions::{LAMBDAS_OWN, ON_EVERYTHING, Permission, deployment, granted, needed, why},
+    read, root,
+};
 
 #[test]
 fn every_runbook_is_the_page_of_its_control() {
@@ -40,6 +49,74 @@ fn the_table_of_controls_is_the_registry() {
         .unwrap();
     }
     current("docs/controls.md", &table);
+}
+
+#[test]
+fn the_table_of_permissions_is_the_template_and_what_its_proof_found() {
+    let template = Template::of_the_project().unwrap();
+    let permissions = |function: &str, ceiling: &str| {
+        granted(&template.role(function, &deployment(&template, ceiling)).unwrap())
+    };
+    let mut text = String::from(PERMISSIONS);
+    for function in template.functions() {
+        writeln!(text, "\n## {function}\n").unwrap();
+        text.push_str(
+            "| action | on | why | ceiling | without it fails |\n|---|---|---|---|---|\n",
+        );
+        let always = permissions(&function, "observe");
+        let needed = needed(&function).unwrap_or_default();
+        for permission in permissions(&function, "act") {
+            let Permission { sid, action, .. } = &permission;
+            let ceiling = if always.contains(&permission) { "any" } else { "`act`" };
+            let is_lambdas = LAMBDAS_OWN.iter().any(|(own, ..)| own == action);
+            let case = match needed.get(&format!("{sid} {action}")) {
+                Some(case) => case.as_str(),
+                None if is_lambdas => "(Lambda itself)",
+                None => panic!("{function}: run least_privilege: what needs {sid} {action}?"),
+            };
+            let (on, why) = (resources(&permission), why(action).unwrap());
+            writeln!(text, "| `{action}` | {on} | {why} | {ceiling} | {case} |").unwrap();
+        }
+    }
+    text.push_str(
+        "\n## What Lambda itself does with each role\n\n| action | why | page |\n|---|---|---|\n",
+    );
+    for (action, why, page) in LAMBDAS_OWN {
+        writeln!(text, "| `{action}` | {why} | <{page}> |").unwrap();
+    }
+    text.push_str(
+        "\n## What AWS allows on everything or not at all\n\n| action | page |\n|---|---|\n",
+    );
+    for action in ON_EVERYTHING {
+        writeln!(text, "| `{action}` | <{}> |", facts(action).unwrap().page()).unwrap();
+    }
+    current("docs/permissions.md", &text);
+}
+
+const PERMISSIONS: &str = "\
+# Permissions
+
+Made from `template.yaml` and from the tests. Every function has a role of its own, in which no action has a wildcard.
+The tests run the functions' programs against an emulated AWS behind a proxy that allows only what the role does; then
+each action is taken away once, and the case in the last column fails. So are each single resource of a list and each
+value of a condition. `tests/tests/least_privilege` has the cases, `shared/local/src/iam` what judges the calls.
+
+Rows with the ceiling `act` are only there if the function's ceiling parameter says so: below it, nothing of a
+customer's can be written. The messages' key is used by right of its own policy, which admits the roles for SNS alone.
+";
+
+/// Without what is the same everywhere.
+fn resources(permission: &Permission) -> String {
+    let here = format!(":{REGION}:{ACCOUNT}:");
+    let short = |arn: &String| {
+        let arn = arn.strip_prefix("arn:aws:").unwrap_or(arn).replace(&here, ":");
+        format!("`{}`", arn.replace(&format!(":{REGION}::"), ":"))
+    };
+    let mut on = permission.resources.iter().map(short).collect::<Vec<_>>().join("<br>");
+    for condition in &permission.conditions {
+        write!(on, "<br>if `{}`", condition.replace(ACCOUNT, "this account")).unwrap();
+    }
+    on
 }
 
 fn runbook(meta: &Meta) -> String {

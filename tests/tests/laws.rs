@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use quell_controls::with_control;
-use quell_engine::{Control, Outcome, Progress, ledger::Record, policy::Mode};
+use quell_engine::{Control, Outcome, Progress, Safety, ledger::Record, policy::Mode};
 use quell_local::scenario::{self, Staged};
 use quell_tests::rig::{Rig, again, failed};
 use serde::Deserialize as _;
@@ -18,6 +18,8 @@ macro_rules! laws {
             #[tokio::test] async fn ec2_imdsv2() { super::$law("ec2-imdsv2").await }
             #[tokio::test] async fn sg_open_ingress() { super::$law("sg-open-ingress").await }
             #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
+            #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
+            #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
         }
     )+ };
 }
@@ -30,11 +32,24 @@ laws!(
     every_change_may_be_made_twice,
 );
 
+/// Controls that only tell have a law of their own: whatever the policy says, they change nothing.
+mod a_control_that_only_reports_changes_nothing_and_tells {
+    #[tokio::test]
+    async fn quell_tampered() {
+        super::reporting_changes_nothing_and_tells("quell-tampered").await;
+    }
+}
+
 /// Every control has its laws.
 #[test]
 fn the_laws_cover_the_registry() {
     let source = include_str!("laws.rs");
     for meta in quell_controls::REGISTRY {
+        if meta.safety == Safety::ReportOnly {
+            let law = format!("super::reporting_changes_nothing_and_tells({:?})", meta.id);
+            assert!(source.contains(&law), "{} has no law", meta.id);
+            continue;
+        }
         assert!(source.contains(&format!("super::$law({:?})", meta.id)), "{} has no laws", meta.id);
     }
 }
@@ -50,11 +65,20 @@ async fn is_violating(rig: &Rig, staged: &Staged) -> bool {
 }
 
 async fn observing_changes_nothing_and_tells(control: &str) {
+    nothing_is_changed_and_people_are_told(control, Mode::Observe).await;
+}
+
+async fn reporting_changes_nothing_and_tells(control: &str) {
+    nothing_is_changed_and_people_are_told(control, Mode::Enforce).await;
+    nothing_is_changed_and_people_are_told(control, Mode::Observe).await;
+}
+
+async fn nothing_is_changed_and_people_are_told(control: &str, mode: Mode) {
     let rig = Rig::start().await;
     let staged = staged(&rig, control).await;
     let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
 
-    let report = rig.evaluate(Mode::Observe, &staged).await;
+    let report = rig.evaluate(mode, &staged).await;
 
     assert_eq!(report.outcome, Outcome::Observed, "{report:#?}");
     assert!(!report.changes.is_empty(), "it says what it would do");
@@ -63,7 +87,7 @@ async fn observing_changes_nothing_and_tells(control: &str) {
     assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
     assert_eq!(told(&rig, &staged).await, ["observed"]);
 
-    let report = rig.evaluate(Mode::Observe, &staged).await;
+    let report = rig.evaluate(mode, &staged).await;
     assert_eq!(report.outcome, Outcome::Duplicate);
     assert_eq!(told(&rig, &staged).await, [""; 0], "nobody is told twice");
 }
@@ -94,6 +118,10 @@ async fn enforcing_fixes_once_and_undo_restores(control: &str) {
     assert_eq!(told(&rig, &staged).await, [""; 0], "nobody is told twice");
 
     let record = report.record.unwrap();
+    if !is_reversible(control) {
+        is_not_undone(&rig, &record, &staged).await;
+        return;
+    }
     let undone = rig.undo(&record).await;
     assert_eq!(undone.outcome, Outcome::Undone, "{undone:#?}");
     assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
@@ -105,11 +133,32 @@ async fn enforcing_fixes_once_and_undo_restores(control: &str) {
     assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
 }
 
+fn is_reversible(control: &str) -> bool {
+    with_control!(control, C => C::META.reversible).unwrap()
+}
+
+/// It says so, and leaves everything as it is. The message of the fix offered nothing else.
+async fn is_not_undone(rig: &Rig, record: &str, staged: &Staged) {
+    let fixed = scenario::snapshot(&rig.cloud, staged).await.unwrap();
+    let undone = rig.undo(record).await;
+    assert_eq!(undone.outcome, Outcome::Refused, "{undone:#?}");
+    assert!(undone.reason.unwrap().contains("irreversible"));
+    assert_eq!(scenario::snapshot(&rig.cloud, staged).await.unwrap(), fixed);
+    for message in rig.stack.published().await.unwrap() {
+        let text = &message.texts["email"];
+        assert!(!text.contains("quell undo"), "{text}");
+    }
+}
+
 async fn undo_refuses_when_someone_changed_it_since(control: &str) {
     let rig = Rig::start().await;
     let staged = staged(&rig, control).await;
     let report = rig.evaluate(Mode::Enforce, &staged).await;
     let id = report.record.unwrap();
+    if !is_reversible(control) {
+        is_not_undone(&rig, &id, &staged).await;
+        return;
+    }
 
     // Someone else puts it back by hand.
     let record = rig.ledger.read(&id).await.unwrap().unwrap();
@@ -140,7 +189,12 @@ async fn a_denied_write_is_failed_and_a_later_delivery_completes_it(control: &st
     assert_eq!(report.outcome, Outcome::Fixed, "{report:#?}");
     assert!(!is_violating(&rig, &staged).await);
 
-    let undone = rig.undo(&report.record.unwrap()).await;
+    let record = report.record.unwrap();
+    if !is_reversible(control) {
+        is_not_undone(&rig, &record, &staged).await;
+        return;
+    }
+    let undone = rig.undo(&record).await;
     assert_eq!(
         undone.outcome,
         Outcome::Undone,

@@ -405,6 +405,7 @@ impl Control for Scripted {
         risk: "A thing that is not zero.",
         severity: Severity::Low,
         safety: Safety::Safe,
+        reversible: true,
         satisfies: &[],
         function: "none",
         listens: &[],

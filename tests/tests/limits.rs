@@ -271,6 +271,7 @@ impl Control for Bulky {
         risk: "A thing that is large.",
         severity: Severity::Low,
         safety: Safety::Safe,
+        reversible: true,
         satisfies: &[],
         function: "none",
         listens: &[],

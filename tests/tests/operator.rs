@@ -13,7 +13,7 @@ use quell_engine::{
     ledger::{Due, Exemption, Order, Record, Status, Verb},
     policy::Mode,
 };
-use quell_local::{Answer, Function, cloud::CALLER, scenario};
+use quell_local::{Answer, Function, Invoked, cloud::CALLER, scenario};
 use quell_tests::{
     command::{quell_meanwhile, text},
     desk::{Desk, arn, key, people, sent, signed},
@@ -460,17 +460,28 @@ async fn who_opened_a_resource_does_not_exempt_it() {
 
 #[tokio::test]
 async fn nothing_that_is_not_there_is_exempt() {
-    let (_rig, desk) = open().await;
-    let order = json!({
-        "verb": "exempt",
-        "control": "s3-public-acl",
-        "resource": "quell-no-such-bucket",
-        "reason": "later",
-        "days": 1,
-    });
-    let (status, body) = desk.order("bob", &order).await;
-    assert_eq!(status, 404, "{body}");
-    assert!(body["detail"].as_str().unwrap().contains("no such resource"), "{body}");
+    let (rig, desk) = open().await;
+    for (resource, says) in
+        [("quell-no-such-bucket", "no such resource"), ("No Bucket", "does not")]
+    {
+        let order = json!({
+            "verb": "exempt",
+            "control": "s3-public-acl",
+            "resource": resource,
+            "reason": "later",
+            "days": 1,
+        });
+        let (status, body) = desk.order("bob", &order).await;
+        assert_eq!(status, 404, "{body}");
+        assert!(body["detail"].as_str().unwrap().contains(says), "{body}");
+    }
+    let asked = desk.door.invocations();
+    assert_eq!(asked.len(), 2);
+    let s3 = s3_exposure(&rig);
+    for Invoked { event, .. } in asked {
+        let answer = s3.invoke(event.to_string()).await.unwrap().answer;
+        assert!(matches!(answer, Answer::Response(_)), "a slip rings no alarm: {answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -638,13 +649,12 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
 async fn open() -> (Rig, Desk) {
     let rig = Rig::start().await;
     rig.stack.apply_policy(&people(Mode::Approve)).await.unwrap();
-    let s3 = Function::new(
-        "s3-exposure",
-        binary("s3-exposure"),
-        rig.stack.environment("act"),
-        Duration::from_secs(60),
-        256,
-    );
-    let desk = Desk::open(&rig.stack, vec![Arc::new(s3)]).await;
+    let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure(&rig))]).await;
     (rig, desk)
+}
+
+fn s3_exposure(rig: &Rig) -> Function {
+    let environment = rig.stack.environment("act");
+    let timeout = Duration::from_secs(60);
+    Function::new("s3-exposure", binary("s3-exposure"), environment, timeout, 256)
 }

@@ -111,12 +111,7 @@ impl Domain {
         let payload = self.answer(function, &event).await?;
         let unusable = |reason: String| CallError::new(INVOKE, CallErrorKind::Refused, reason);
         if payload.is_error {
-            let message = payload.text("errorMessage");
-            // What the person named, not the function, is wrong.
-            return Err(match payload.text("errorType").as_str() {
-                "Resource" | "Target" => IdentifyError::Unknown(message),
-                _ => unusable(message).into(),
-            });
+            return Err(unusable(payload.text("errorMessage")).into());
         }
         let refused = payload.said.pointer("/refused/0").and_then(Value::as_str);
         match (payload.said.get("identified"), refused) {

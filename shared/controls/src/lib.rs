@@ -2,7 +2,9 @@
 
 use quell_engine::{Control, Meta};
 
+pub mod cloudtrail;
 pub mod ec2;
+pub mod quell;
 pub mod s3;
 pub mod sg;
 
@@ -18,6 +20,9 @@ pub static REGISTRY: &[&Meta] = &[
     &ec2::imdsv2::Imdsv2::META,
     &sg::open_ingress::OpenIngress::META,
     &ec2::quarantine::Quarantine::META,
+    &cloudtrail::logging::Logging::META,
+    &quell::rule_disabled::RuleDisabled::META,
+    &quell::tampered::Tampered::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -28,6 +33,9 @@ pub type All = (
     ec2::imdsv2::Imdsv2,
     sg::open_ingress::OpenIngress,
     ec2::quarantine::Quarantine,
+    cloudtrail::logging::Logging,
+    quell::rule_disabled::RuleDisabled,
+    quell::tampered::Tampered,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -47,7 +55,10 @@ macro_rules! with_control {
             $crate::s3::block_public_access::BlockPublicAccess,
             $crate::ec2::imdsv2::Imdsv2,
             $crate::sg::open_ingress::OpenIngress,
-            $crate::ec2::quarantine::Quarantine
+            $crate::ec2::quarantine::Quarantine,
+            $crate::cloudtrail::logging::Logging,
+            $crate::quell::rule_disabled::RuleDisabled,
+            $crate::quell::tampered::Tampered
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

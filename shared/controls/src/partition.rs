@@ -20,14 +20,14 @@ pub(crate) fn first_region(region: &str) -> &'static str {
     }
 }
 
-/// The console of EC2 in this region, up to the `#` after which the page is named.
-pub(crate) fn ec2_console(region: &str) -> String {
+/// The console of a service in this region, up to the `#` after which the page is named.
+pub(crate) fn console(service: &str, region: &str) -> String {
     let host = match of(region) {
         "aws-cn" => "console.amazonaws.cn",
         "aws-us-gov" => "console.amazonaws-us-gov.com",
         _ => "console.aws.amazon.com",
     };
-    format!("https://{region}.{host}/ec2/home?region={region}")
+    format!("https://{region}.{host}/{service}/home?region={region}")
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
             ),
         ] {
             assert_eq!(of(region), partition);
-            assert_eq!(ec2_console(region), format!("{console}?region={region}"));
+            assert_eq!(super::console("ec2", region), format!("{console}?region={region}"));
         }
     }
 }

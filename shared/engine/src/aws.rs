@@ -6,13 +6,17 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::retry::{ClientRateLimiter, RetryPartition};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
         http::SharedHttpClient,
-        interceptors::{Intercept, context::FinalizerInterceptorContextRef},
+        interceptors::{
+            Intercept,
+            context::{AfterDeserializationInterceptorContextRef, FinalizerInterceptorContextRef},
+        },
         orchestrator::Metadata,
         result::SdkError,
         runtime_components::RuntimeComponents,
@@ -46,6 +50,7 @@ impl Clients {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client())
             .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .region(Region::new(region.into()))
             .load()
             .await;
@@ -70,6 +75,24 @@ impl Clients {
     /// What a service's client is made of. Add [`calls`](Self::calls) as its interceptor.
     pub fn sdk(&self) -> &SdkConfig {
         &self.sdk
+    }
+
+    /// How a client of the customers' services tries again what was throttled, or failed on AWS's side: adaptively, so
+    /// that after a throttle the calls that follow are slower too. Goes with [`pace`](Self::pace).
+    pub fn retries(&self) -> RetryConfig {
+        let attempts = self.sdk.retry_config().map_or(ATTEMPTS, RetryConfig::max_attempts);
+        RetryConfig::adaptive().with_max_attempts(attempts)
+    }
+
+    /// What an adaptive client knows of the rate that AWS takes. One for each client: by default a process has one for
+    /// all, which measures how often it calls. That of a function which makes ten calls an hour is next to nothing, and
+    /// after one throttle its next attempt would come twenty seconds later, when the call has long timed out.
+    pub fn pace(&self) -> RetryPartition {
+        let limiter = ClientRateLimiter::builder()
+            .tokens_retrieved_per_second(FIRST_RATE)
+            .current_bucket_capacity(FIRST_RATE)
+            .build();
+        RetryPartition::custom("quell").client_rate_limiter(limiter).build()
     }
 
     pub fn account(&self) -> &str {
@@ -112,6 +135,15 @@ pub fn http_client() -> SharedHttpClient {
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
 }
+
+/// How often a call is made in all, if AWS throttles it, fails or does not answer. Nobody tries it once more around
+/// that: a loop that calls again has a client that does not.
+pub const ATTEMPTS: u32 = 3;
+
+/// Calls a second that an adaptive client takes for its rate until it has measured it. A fifth of it is left after its
+/// first measurement: about as much as one evaluation makes, and EC2 takes of every account.
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
+const FIRST_RATE: f64 = 50.0;
 
 /// Time for one attempt of a call.
 const ATTEMPT_TIME: Duration = Duration::from_secs(5);
@@ -177,6 +209,53 @@ impl Intercept for CallLog {
     }
 }
 
+/// Refuses XML without an end. The SDK takes what is there for all there is: half a list of instances would be a list
+/// without the others, and an instance that is not in it would be gone.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeAnswers;
+
+/// AWS's answer ends in the middle.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer ends in the middle, after {0} bytes")]
+struct HalfAnAnswer(usize);
+
+impl Intercept for WholeAnswers {
+    fn name(&self) -> &'static str {
+        "WholeAnswers"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().unwrap_or_default();
+        if has_end(body) { Ok(()) } else { Err(HalfAnAnswer(body.len()).into()) }
+    }
+}
+
+/// Whether XML ends with the end of its first element. What is no XML is for others to judge.
+fn has_end(body: &[u8]) -> bool {
+    let mut rest = body.trim_ascii();
+    if rest.starts_with(b"<?") {
+        let declared = rest.windows(2).position(|end| end == b"?>");
+        // It ends within its declaration.
+        let Some(end) = declared else { return false };
+        rest = rest[end + 2..].trim_ascii_start();
+        if rest.is_empty() {
+            return false;
+        }
+    }
+    let Some(root) = rest.strip_prefix(b"<") else { return true };
+    let name = root.split(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte)).next();
+    let name = name.unwrap_or_default();
+    let is_empty_element =
+        rest.ends_with(b"/>") && rest.iter().filter(|b| **b == b'<').count() == 1;
+    let end = rest.strip_suffix(b">").and_then(|rest| rest.trim_ascii_end().strip_suffix(name));
+    is_empty_element || end.is_some_and(|rest| rest.ends_with(b"</"))
+}
+
 /// Names the IAM action of a call whose failure is passed on.
 pub trait During<T> {
     fn during(self, action: &'static str) -> Result<T, CallError>;
@@ -203,6 +282,36 @@ impl<T> OrMissing<T> for Result<T, CallError> {
             Ok(value) => Ok(Some(value)),
             Err(error) if codes.iter().any(|code| error.is(code)) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xml_is_whole_when_its_first_element_ends() {
+        for whole in [
+            "",
+            "<a/>",
+            "<a b=\"c\" />\n",
+            "<a><b>1</b></a>",
+            "<?xml version=\"1.0\"?>\n<a xmlns=\"n\"><b/></a >\n",
+            "{\"Version\": \"2012-10-17\"}",
+            "plain",
+        ] {
+            assert!(has_end(whole.as_bytes()), "{whole}");
+        }
+    }
+
+    #[test]
+    fn no_part_of_xml_is_whole() {
+        let whole =
+            "<?xml version=\"1.0\"?>\n<Reply xmlns=\"n\"><set><item/><item>é</item></set></Reply>";
+        assert!(has_end(whole.as_bytes()));
+        for length in 1..whole.len() {
+            assert!(!has_end(&whole.as_bytes()[..length]), "{length}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What keeps Quell from doing too much: budgets, and backing off from whoever breaks a resource again and again.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Actor, Severity,
-    ledger::Fix,
+    ledger::{Fix, record_id},
     policy::Policy,
     protocol::{Count, Park},
 };
@@ -32,11 +34,18 @@ pub fn budgets(policy: &Policy, counted: &Counted<'_>, now: Timestamp) -> Vec<Co
         ("overall".to_owned(), limits.overall),
     ];
     // The session's name is anyone's choice: whoever may assume a role could else have a budget for every name.
-    scopes.extend(actor.map(|actor| (format!("actor#{}", without_session(actor)), limits.actor)));
+    scopes.extend(
+        actor.map(|actor| (format!("actor#{}", key_of(without_session(actor))), limits.actor)),
+    );
     scopes
         .into_iter()
         .map(|(scope, max)| Count { key: format!("{class}#{scope}#{window}"), max })
         .collect()
+}
+
+/// DynamoDB's keys have at most 2,048 bytes, and what an event says of somebody may have more.
+fn key_of(actor: &str) -> Cow<'_, str> {
+    if actor.len() <= 1_024 { Cow::Borrowed(actor) } else { Cow::Owned(record_id(&[actor])) }
 }
 
 /// An assumed role's ARN ends in `/<session>`.
@@ -192,6 +201,22 @@ mod tests {
         assert_ne!(one, keys("arn:aws:sts::123456789012:assumed-role/other/one"));
         assert_eq!(one.len(), 4);
         assert!(one.iter().all(|count| count.key.starts_with("routine#")), "{one:?}");
+    }
+
+    #[test]
+    fn a_budget_has_a_key_that_the_ledger_takes_whatever_the_actor_is_called() {
+        for name in ["x".repeat(100_000), "💥".repeat(2_048)] {
+            let actor = actor(&name, "");
+            let counted = Counted {
+                control: "c",
+                severity: Severity::High,
+                account: "123456789012",
+                actor: Some(&actor),
+            };
+            let counts = budgets(&Policy::observe(), &counted, at(0));
+            assert_eq!(counts.len(), 4);
+            assert!(counts.iter().all(|count| count.key.len() < 1_500), "{counts:?}");
+        }
     }
 
     #[test]

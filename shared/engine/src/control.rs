@@ -75,6 +75,11 @@ pub trait Control: Sized + 'static {
         Vec::new()
     }
 
+    /// Why the template permits this without an exemption, if it does: it is recorded as exempt, and nobody is told.
+    fn permitted(_state: &Self::State) -> Option<String> {
+        None
+    }
+
     /// Whether two states are the same to a person. Ids that AWS gives anew on every write do not count.
     fn same(one: &Self::State, other: &Self::State) -> bool {
         one == other
@@ -109,6 +114,8 @@ pub struct Meta {
     pub risk: &'static str,
     pub severity: Severity,
     pub safety: Safety,
+    /// Whether undo brings back what was. If not, [`revert`](Control::revert) is empty, and nobody is offered an undo.
+    pub reversible: bool,
     /// Requirements of frameworks that this control satisfies, as `framework/id`.
     pub satisfies: &'static [&'static str],
     /// The function that serves it.

@@ -92,7 +92,7 @@ impl CallError {
     }
 }
 
-/// Sorted by the codes that S3, EC2, IAM, DynamoDB and SNS document as common errors.
+/// Sorted by the codes that S3, EC2, IAM, DynamoDB, SNS, EventBridge and CloudTrail document as common errors.
 fn kind_of(code: &str) -> CallErrorKind {
     match code {
         "AccessDenied"
@@ -129,7 +129,9 @@ fn kind_of(code: &str) -> CallErrorKind {
         | "OperationAborted"
         | "ConditionalRequestConflict"
         | "EC2ThrottledException"
-        | "TransactionConflictException" => CallErrorKind::Unavailable,
+        | "TransactionConflictException"
+        | "ConcurrentModificationException"
+        | "ConflictException" => CallErrorKind::Unavailable,
         "IncorrectInstanceState"
         | "IncorrectState"
         | "InvalidInstanceID.NotLinkable"
@@ -171,7 +173,7 @@ pub enum EventFailure {
     /// The record that is to be gone on with cannot be.
     #[error("record {id}: {reason}")]
     Record { id: String, reason: String },
-    /// The resource that is to be named cannot be.
+    /// The resource that a person named cannot be read.
     #[error("`{}`: {reason}", text::one_line(resource))]
     Resource { resource: String, reason: String },
     /// The function is not configured as it must be. Nothing was looked at.

@@ -495,13 +495,14 @@ impl<'a, C: Control> Run<'a, C> {
         let mut pause = Duration::from_millis(200);
         let mut seen = self.control.assess(&self.target).await;
         for _ in 1..VERIFICATIONS {
-            let is_good = match (&seen, self.goal()) {
+            let is_final = match (&seen, self.goal()) {
                 (Ok(Some(now)), Some(goal)) => C::same(now, goal),
                 (Ok(Some(now)), None) => C::plan(now).is_empty(),
                 (Ok(None), _) => true,
-                (Err(_), _) => false,
+                // What the SDK has tried often enough is not tried as often again.
+                (Err(error), _) => error.kind != CallErrorKind::NotReady,
             };
-            if is_good || self.time_left() < pause + self.engine.call_time() {
+            if is_final || self.time_left() < pause + self.engine.call_time() {
                 break;
             }
             sleep(pause).await;
@@ -658,12 +659,12 @@ impl<'a, C: Control> Run<'a, C> {
             },
             now,
         );
-        // The state after, which is about as large as that before, will stand beside the intent.
-        let intent = self.intent(attempt)?;
-        let size = Record::size(&intent)? + Record::size(&intent.before)?;
-        verdict.too_large = size > LARGEST;
+        let excess = Record::excess(&self.intent(attempt)?)?;
+        verdict.too_large = excess.is_some();
         self.is_large = verdict.too_large;
-        if verdict.too_large && verdict.mode >= Mode::Approve {
+        if let Some(size) = excess
+            && verdict.mode >= Mode::Approve
+        {
             self.reason = Some(format!(
                 "the state before and after and the plan take {size} bytes compressed, and the ledger keeps at most {LARGEST}: without a stored way back nothing is changed"
             ));
@@ -671,8 +672,13 @@ impl<'a, C: Control> Run<'a, C> {
         Ok(verdict)
     }
 
-    /// Whether a person permitted it. What cannot be read permits nothing.
+    /// Whether the template or a person permitted it. What cannot be read permits nothing.
     async fn is_exempt(&mut self, now: Timestamp) -> Result<bool, CallError> {
+        let planned = self.planned.and_then(|place| self.states.get(place));
+        if let Some(why) = planned.and_then(C::permitted) {
+            self.reason = Some(why);
+            return Ok(true);
+        }
         let exemption = match self.view.as_ref().and_then(|view| view.exemption.as_ref()) {
             None => return Ok(false),
             Some(Ok(exemption)) => exemption.clone(),

@@ -18,6 +18,7 @@ pub enum Listen {
         source: &'static str,
         /// CloudTrail's event source, such as `s3.amazonaws.com`. The two differ for some services.
         service: &'static str,
+        /// Names of operations. One that ends in `*` also comes with the date of its API behind it, as Lambda writes it.
         calls: &'static [&'static str],
     },
     /// GuardDuty findings of these types, at least this severe. A type that ends in `*` is a prefix.
@@ -47,7 +48,7 @@ impl Listen {
     fn hears(&self, trigger: &Trigger) -> bool {
         match (self, trigger) {
             (Self::ApiCall { service, calls, .. }, Trigger::ApiCall { .. }) => {
-                calls.iter().any(|call| trigger.is_call(service, call))
+                calls.iter().any(|call| trigger.is_call(service, call.trim_end_matches('*')))
             }
             (
                 Self::GuardDuty { types, min_severity },
@@ -114,6 +115,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
 
     let mut rules = Vec::new();
     for ((source, service), calls) in calls {
+        let calls: Vec<Value> = calls.into_iter().map(or_prefix).collect();
         rules.push((
             format!("{}Calls", camel(source)),
             json!({
@@ -128,13 +130,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
         ));
     }
     for (severity, types) in types {
-        let types: Vec<Value> = types
-            .into_iter()
-            .map(|kind| match kind.strip_suffix('*') {
-                Some(prefix) => json!({"prefix": prefix}),
-                None => json!(kind),
-            })
-            .collect();
+        let types: Vec<Value> = types.into_iter().map(or_prefix).collect();
         let severity: f64 = severity.parse().unwrap_or_default();
         rules.push((
             "GuardDutyFindings".to_owned(),
@@ -211,6 +207,14 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
 
 /// What stands before the name of a managed rule in those of Security Hub and of an organisation.
 const CONFIG_PREFIXES: [&str; 2] = ["securityhub-", "OrgConfigRule-"];
+
+/// A name as a pattern has it. One that ends in `*` is a prefix.
+fn or_prefix(name: &str) -> Value {
+    match name.strip_suffix('*') {
+        Some(prefix) => json!({"prefix": prefix}),
+        None => json!(name),
+    }
+}
 
 /// `aws.s3` → `S3`, `aws.ec2` → `Ec2`.
 fn camel(source: &str) -> String {

@@ -414,6 +414,7 @@ mod tests {
             risk: "",
             severity: Severity::High,
             safety,
+            reversible: true,
             satisfies: &[],
             function: "s3-exposure",
             listens: &[],

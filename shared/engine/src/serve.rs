@@ -11,7 +11,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use crate::{
-    Actor, Clients, Control, Outcome, Report, Signal, Trigger,
+    Actor, CallError, Clients, Control, Outcome, Report, Signal, Trigger,
     aws::CALL_TIME,
     error::{EventFailure, Failure},
     evaluate::Engine,
@@ -22,6 +22,7 @@ use crate::{
     policy,
     report::{Identified, Response},
     signal::{self, Heard, ParseOptions},
+    text,
 };
 
 /// Serves events with these controls until Lambda ends the process.
@@ -71,6 +72,7 @@ pub async fn handle<S: Controls>(
 ) -> Result<Response, EventFailure> {
     let options = ParseOptions {
         account: Some(aws.account().to_owned()),
+        region: Some(aws.region().to_owned()),
         samples: false,
         delivery: Some(engine.delivery.clone()),
     };
@@ -100,7 +102,11 @@ pub async fn handle<S: Controls>(
                         vec![take_up::<S>(engine, aws, record, &signal).await?]
                     }
                     Trigger::Identify { .. } => {
-                        response.identified = S::identify(aws, &signal).await?;
+                        match S::identify(aws, &signal).await? {
+                            Some(Ok(identified)) => response.identified = Some(identified),
+                            Some(Err(unknown)) => response.refused.push(unknown.to_string()),
+                            None => {}
+                        }
                         continue;
                     }
                     _ => S::evaluate(engine, aws, &signal).await,
@@ -194,7 +200,10 @@ pub trait Controls {
     ) -> Option<Result<Report, Failure>>;
 
     /// What a control calls a resource. `None`: none of these has the control.
-    async fn identify(aws: &Clients, signal: &Signal) -> Result<Option<Identified>, EventFailure>;
+    async fn identify(
+        aws: &Clients,
+        signal: &Signal,
+    ) -> Result<Option<Result<Identified, Unidentified>>, EventFailure>;
 
     /// Undoes a record with the control that made it. `None`: none of these.
     async fn undo(
@@ -249,7 +258,7 @@ macro_rules! controls {
             async fn identify(
                 aws: &Clients,
                 signal: &Signal,
-            ) -> Result<Option<Identified>, EventFailure> {
+            ) -> Result<Option<Result<Identified, Unidentified>>, EventFailure> {
                 let Trigger::Identify { control: wanted, resource } = &signal.trigger else {
                     return Ok(None);
                 };
@@ -285,36 +294,54 @@ controls!(A, B, C);
 controls!(A, B, C, D);
 controls!(A, B, C, D, E);
 controls!(A, B, C, D, E, F);
+controls!(A, B, C, D, E, F, G, H, I);
+
+/// A person named what is not there, or nothing that the control looks at: no error of the function's.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}`: {reason}", text::one_line(resource))]
+pub struct Unidentified {
+    resource: String,
+    reason: String,
+}
 
 /// What one control calls a resource, read from AWS.
 async fn identify<C: Control>(
     aws: &Clients,
     signal: &Signal,
     resource: &str,
-) -> Result<Identified, EventFailure> {
+) -> Result<Result<Identified, Unidentified>, EventFailure> {
     let trigger = Trigger::Manual { control: C::META.id.to_owned(), resource: resource.to_owned() };
-    let named = C::targets(&Signal { trigger, ..signal.clone() });
-    let target =
-        named.map_err(|error| EventFailure::Failed(vec![error.into()]))?.into_iter().next();
-    let unknown = |reason: String| EventFailure::Resource { resource: resource.to_owned(), reason };
-    let target =
-        target.ok_or_else(|| unknown(format!("it is none that {} looks at", C::META.id)))?;
+    let unknown = |reason: String| {
+        let resource = resource.to_owned();
+        Ok(Err(Unidentified { resource, reason }))
+    };
+    let target = match C::targets(&Signal { trigger, ..signal.clone() }) {
+        Ok(targets) => targets.into_iter().next(),
+        Err(error) => return unknown(error.to_string()),
+    };
+    let Some(target) = target else {
+        return unknown(format!("it is none that {} looks at", C::META.id));
+    };
     let control = C::connect(aws);
     let seen = control.assess(&target).await;
     let unique_id = match seen {
         Ok(Some(_)) => control.unique_id(&target).await,
-        Ok(None) => return Err(unknown("there is no such resource".to_owned())),
+        Ok(None) => return unknown("there is no such resource".to_owned()),
         Err(error) => Err(error),
     };
     // These calls belong to no record.
     aws.calls().take();
-    Ok(Identified {
+    let unreadable = |error: CallError| EventFailure::Resource {
+        resource: resource.to_owned(),
+        reason: error.to_string(),
+    };
+    Ok(Ok(Identified {
         control: C::META.id.to_owned(),
         severity: C::META.severity,
         arn: C::arn(&target, &signal.account, &signal.region),
-        unique_id: unique_id.map_err(|error| unknown(error.to_string()))?,
+        unique_id: unique_id.map_err(unreadable)?,
         resource: target.to_string(),
-    })
+    }))
 }
 
 /// What the template tells the function.
@@ -373,4 +400,33 @@ impl Settings {
 fn deadline(deadline: SystemTime) -> Instant {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or(Duration::from_secs(60));
     Instant::now() + left
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::SdkConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_short_margin_is_for_this_very_machine_alone() {
+        let admitted = |seconds: u64, endpoint: Option<&str>| {
+            let mut sdk = SdkConfig::builder();
+            sdk.set_endpoint_url(endpoint.map(str::to_owned));
+            let settings = Settings {
+                account: "123456789012".into(),
+                region: "eu-west-1".into(),
+                table: "ledger".into(),
+                topic: "topic".into(),
+                acts: true,
+                margin: Duration::from_secs(seconds),
+            };
+            settings.admit(&Clients::new(sdk.build(), "123456789012"))
+        };
+        let said = admitted(29, None).unwrap_err().to_string();
+        assert!(said.contains("less than 30"), "{said}");
+        assert!(admitted(29, Some("http://10.0.0.1:5000")).is_err());
+        assert!(admitted(29, Some("http://127.0.0.1:5000")).is_ok());
+        assert!(admitted(30, None).is_ok());
+    }
 }

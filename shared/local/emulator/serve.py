@@ -7,6 +7,7 @@ Prints one line, `listening on http://HOST:PORT`, as soon as requests are taken,
 """
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -14,7 +15,8 @@ import signal
 import sys
 import threading
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto import backends
+from moto.core import DEFAULT_ACCOUNT_ID, responses
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -49,6 +51,7 @@ def end_with_stdin():
 
 def application():
     """moto, with one request at a time: in AWS a conditional write is atomic, in moto it is not."""
+    hurry()
     moto = DomainDispatcherApplication(patched)
     lock = threading.Lock()
 
@@ -59,6 +62,14 @@ def application():
             return [b"".join(moto(environ, start_response))]
 
     return serve
+
+
+def hurry():
+    """What moto finds out anew for every request, and is always the same: the folders that it has, and the methods of a
+    service. Half the time of a request went there."""
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
 
 
 def patched(service):

@@ -18,8 +18,10 @@ pub struct Cloud {
     /// Such as `http://127.0.0.1:5000`.
     pub endpoint: String,
     pub sdk: SdkConfig,
+    pub cloudtrail: aws_sdk_cloudtrail::Client,
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub ec2: aws_sdk_ec2::Client,
+    pub events: aws_sdk_eventbridge::Client,
     pub s3: aws_sdk_s3::Client,
     pub s3control: aws_sdk_s3control::Client,
     pub sns: aws_sdk_sns::Client,
@@ -50,8 +52,10 @@ impl Cloud {
             .build();
         Self {
             endpoint: endpoint.to_owned(),
+            cloudtrail: aws_sdk_cloudtrail::Client::new(&sdk),
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
+            events: aws_sdk_eventbridge::Client::new(&sdk),
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3control: aws_sdk_s3control::Client::from_conf(s3control),
             sns: aws_sdk_sns::Client::new(&sdk),

@@ -3,10 +3,12 @@
 pub mod cloud;
 pub mod emulator;
 pub mod front_door;
+pub mod iam;
 pub mod proxy;
 pub mod runtime_api;
 pub mod scenario;
 pub mod stack;
+pub mod template;
 
 pub use cloud::Cloud;
 pub use emulator::{Emulator, EmulatorError};
@@ -14,3 +16,4 @@ pub use front_door::{FrontDoor, Invoked, Key};
 pub use proxy::Proxy;
 pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError, Watch};
 pub use stack::Stack;
+pub use template::{Deployment, Template};

@@ -233,6 +233,12 @@ impl Function {
         self
     }
 
+    /// It signs its calls with this access key, by which a proxy knows its role.
+    pub fn signing_with(mut self, key: String) -> Self {
+        self.environment.push(("AWS_ACCESS_KEY_ID".to_owned(), key));
+        self
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

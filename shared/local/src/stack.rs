@@ -14,7 +14,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Cloud, DeadLetterQueue, FrontDoor, Function, cloud::ACCOUNT};
+use crate::{
+    Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, Template,
+    cloud::{ACCOUNT, REGION},
+};
 
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +27,7 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub struct Stack {
     pub ledger: String,
     pub topic: String,
+    name: String,
     cloud: Cloud,
     inbox: String,
     dead_letters: String,
@@ -85,7 +89,37 @@ impl Stack {
             .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn))
             .ok_or("GetQueueAttributes gave no ARN")?;
         cloud.sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(arn).send().await?;
-        Ok(Self { ledger, topic, cloud: cloud.clone(), inbox, dead_letters })
+        Ok(Self {
+            ledger,
+            topic,
+            name: prefix.to_owned(),
+            cloud: cloud.clone(),
+            inbox,
+            dead_letters,
+        })
+    }
+
+    /// The same stack with another ledger, which is empty.
+    pub async fn with_ledger(&self, name: &str) -> Result<Self, Error> {
+        make_ledger(&self.cloud, name).await?;
+        Ok(Self { ledger: name.to_owned(), ..self.clone() })
+    }
+
+    /// This stack as one that the template is deployed as, with every function at this ceiling.
+    pub fn deployment(&self, template: &Template, ceiling: &str) -> Deployment {
+        let ceilings = template.ceilings().into_iter();
+        Deployment {
+            account: ACCOUNT.to_owned(),
+            region: REGION.to_owned(),
+            stack: self.name.clone(),
+            parameters: ceilings.map(|name| (name, ceiling.to_owned())).collect(),
+            names: [("Ledger".to_owned(), self.ledger.clone())].into(),
+        }
+    }
+
+    /// The name that a function has when it is deployed.
+    pub fn function_name(&self, function: &str) -> String {
+        format!("{}-{function}", self.name)
     }
 
     /// What a function of this stack is given: where AWS is, and what the template sets. `ceiling` is `observe` or
@@ -99,6 +133,7 @@ impl Stack {
                 ("QUELL_TOPIC_ARN", self.topic.as_str()),
                 ("QUELL_CEILING", ceiling),
                 ("QUELL_LEASE_MARGIN", "30"),
+                ("QUELL_STACK", "quell"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -123,9 +158,14 @@ impl Stack {
         functions: &[Arc<Function>],
     ) -> Vec<(String, String)> {
         // Each function has a ceiling of its own in its environment; here all may act.
-        let ceilings: Vec<_> = functions.iter().map(|one| format!("{}=act", one.name())).collect();
+        let name = |one: &Function| {
+            let deployed = one.name();
+            let bare = deployed.strip_prefix(&self.function_name("")).unwrap_or(deployed);
+            bare.to_owned()
+        };
+        let ceilings: Vec<_> = functions.iter().map(|one| format!("{}=act", name(one))).collect();
         let functions: Vec<_> =
-            functions.iter().map(|one| format!("{}={}", one.name(), one.arn())).collect();
+            functions.iter().map(|one| format!("{}={}", name(one), one.arn())).collect();
         let mut environment = self.cloud.environment();
         environment.extend(
             [

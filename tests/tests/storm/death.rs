@@ -3,7 +3,11 @@
 
 use std::{env, sync::Arc, time::Instant};
 
-use quell_engine::ledger::{Record, Status, Verb};
+use quell_controls::with_control;
+use quell_engine::{
+    Control as _,
+    ledger::{Record, Status, Verb},
+};
 use quell_local::{
     Attempt, Function,
     proxy::{Calls, Fault},
@@ -24,6 +28,8 @@ macro_rules! at_every_call {
             #[tokio::test] async fn ec2_imdsv2() { at_every_call("ec2-imdsv2", &$faults).await }
             #[tokio::test] async fn sg_open_ingress() { at_every_call("sg-open-ingress", &$faults).await }
             #[tokio::test] async fn ec2_quarantine() { at_every_call("ec2-quarantine", &$faults).await }
+            #[tokio::test] async fn cloudtrail_logging() { at_every_call("cloudtrail-logging", &$faults).await }
+            #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
         }
     )+ };
 }
@@ -90,6 +96,13 @@ async fn clean(scene: &Scene, control: &'static str) -> Clean {
     let effects = scene.effects(&staged.resource).len();
     let record = scene.story(&staged).await;
     let snapshots = scene.snapshots_of(&record).await;
+    let of = |attempt: &Attempt| {
+        let id = Some(attempt.request_id.as_str());
+        scene.proxy.count(|call| call.request_id.as_deref() == id)
+    };
+    if !is_reversible(control) {
+        return Clean { fix: of(&fix), undo: 0, effects, snapshots };
+    }
     scene.order(&record, Verb::Undo).await;
     let undoing = scene.patient(control, "clean undo");
     let undo = undoing.invoke(hint(&record).to_string()).await.unwrap();
@@ -99,11 +112,11 @@ async fn clean(scene: &Scene, control: &'static str) -> Clean {
         "{control}: {:?} to fix and {:?} to undo in new processes",
         fix.duration, undo.duration
     );
-    let of = |attempt: &Attempt| {
-        let id = Some(attempt.request_id.as_str());
-        scene.proxy.count(|call| call.request_id.as_deref() == id)
-    };
     Clean { fix: of(&fix), undo: of(&undo), effects, snapshots }
+}
+
+fn is_reversible(control: &str) -> bool {
+    with_control!(control, C => C::META.reversible).unwrap()
 }
 
 /// One resource, whose fix and undo both meet the fault at this call.
@@ -153,6 +166,12 @@ impl Point {
         assert_eq!(record.intent.before, seen, "{name}: the way back is to what was there");
         self.is_one_effect(name, &staged, &record).await;
 
+        if !is_reversible(control) {
+            let records = scene.records(&staged).await;
+            assert!(records.iter().all(|record| !record.open), "{name}: {records:#?}");
+            assert!(!scene.is_locked(&record).await, "{name}");
+            return is_hit;
+        }
         scene.order(&record, Verb::Undo).await;
         drop(turn);
         let event = hint(&record).to_string();
@@ -231,7 +250,7 @@ impl Point {
 
 impl Scene {
     /// How many snapshots carry the record's tag.
-    async fn snapshots_of(&self, record: &Record) -> usize {
+    pub(crate) async fn snapshots_of(&self, record: &Record) -> usize {
         if record.intent.control != "ec2-quarantine" {
             return 0;
         }

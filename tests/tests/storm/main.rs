@@ -15,3 +15,4 @@ mod halt;
 mod neighbours;
 mod round_trips;
 mod scene;
+mod soak;

@@ -101,7 +101,7 @@ impl Scene {
         self.function_with(control, name, Duration::from_secs(60), Duration::from_secs(30))
     }
 
-    fn function_with(
+    pub(crate) fn function_with(
         &self,
         control: &str,
         name: &str,
@@ -127,10 +127,12 @@ impl Scene {
     /// The one record under which the resource was fixed, when nothing else is owed to anybody.
     pub(crate) async fn story(&self, staged: &Staged) -> Record {
         let records = self.records(staged).await;
-        let lives: Vec<_> = records.iter().map(|record| (record.status, record.open)).collect();
-        assert!(lives.iter().all(|(_, open)| !open), "{} is at rest: {lives:?}", staged.resource);
+        let reason = |record: &Record| record.result.reason.clone();
+        let lives: Vec<_> =
+            records.iter().map(|record| (record.status, record.open, reason(record))).collect();
+        assert!(lives.iter().all(|life| !life.1), "{} is at rest: {lives:?}", staged.resource);
         assert!(
-            lives.iter().all(|(status, _)| matches!(status, Status::Fixed | Status::Superseded)),
+            lives.iter().all(|life| matches!(life.0, Status::Fixed | Status::Superseded)),
             "{}: {lives:?}",
             staged.resource
         );
@@ -174,8 +176,7 @@ impl Scene {
             }
             let due = open.iter().filter_map(|record| record.due).min();
             until(due.expect("what is open is due some time")).await;
-            for due in self.ledger.due(Timestamp::now(), 100_000).await.unwrap() {
-                let Due::Record(record) = due else { continue };
+            for record in self.due(Timestamp::now(), 100_000).await {
                 if record.intent.resource == staged.resource {
                     function.invoke(hint(&record).to_string()).await.unwrap();
                 }
@@ -184,6 +185,16 @@ impl Scene {
         let records = self.records(staged).await;
         let lives: Vec<_> = records.iter().map(|one| (one.status, one.open, one.due)).collect();
         panic!("{} never rests: {lives:?}\n{:#?}", staged.resource, function.log());
+    }
+
+    /// The records that somebody must still look after.
+    pub(crate) async fn due(&self, now: Timestamp, limit: usize) -> Vec<Record> {
+        let due = self.ledger.due(now, limit).await.unwrap().into_iter();
+        due.filter_map(|due| match due {
+            Due::Record(record) => Some(*record),
+            Due::Order(_) => None,
+        })
+        .collect()
     }
 
     /// A person's order. Like the operator, it changes nothing: it is read when somebody looks at the record.

@@ -7,9 +7,12 @@ use std::{
 };
 
 use quell_controls::REGISTRY;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::model::{Function, Template, arn_of, list, target, texts};
+use crate::{
+    heartbeat::heard,
+    model::{Function, Template, arn_of, list, target, texts},
+};
 
 pub(crate) type Lint = fn(&Template) -> Vec<String>;
 
@@ -66,6 +69,7 @@ const FIELDS: &[&str] = &[
     "detail.state",
     "detail.status",
     "detail.type",
+    "detail.userIdentity.sessionContext.sessionIssuer.arn",
 ];
 
 /// EventBridge's limit for a pattern.
@@ -107,13 +111,41 @@ pub(crate) fn functions_are_the_binaries(template: &Template) -> Vec<String> {
     complaints
 }
 
+/// Where code is signed, no function runs other code.
+pub(crate) fn code_can_be_signed(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Function { id, properties, .. } in template.functions() {
+        let signing =
+            json!({"Fn::If": ["SignsCode", {"Ref": "CodeSigning"}, {"Ref": "AWS::NoValue"}]});
+        if properties["CodeSigningConfigArn"] != signing {
+            complaints.push(format!("{id}: runs code that nobody signed"));
+        }
+    }
+    for (id, signing) in template.all("AWS::Lambda::CodeSigningConfig") {
+        if signing["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"] != "Enforce" {
+            complaints.push(format!("{id}: only warns"));
+        }
+        if signing["AllowedPublishers"]["SigningProfileVersionArns"]
+            != json!({"Ref": "SigningProfiles"})
+        {
+            complaints.push(format!("{id}: trusts other profiles than its parameter names"));
+        }
+    }
+    complaints
+}
+
 /// Every rule may invoke its function, tries again, and keeps what it cannot deliver where its function's other
 /// failures wait.
 pub(crate) fn rules_lose_nothing(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
     let functions = template.functions();
     let permissions = template.all("AWS::Lambda::Permission");
+    let heard = heard(template);
     for (id, rule) in template.all("AWS::Events::Rule") {
+        // What counts is that it matched.
+        if heard.contains(&id) {
+            continue;
+        }
         let targets = list(&rule["Targets"]);
         let [goal] = targets.as_slice() else {
             complaints.push(format!("{id}: has {} targets", targets.len()));
@@ -262,11 +294,12 @@ pub(crate) fn queues_keep_events(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
     let rules: Vec<Value> =
         template.all("AWS::Events::Rule").into_iter().map(|(id, _)| arn_of(id)).collect();
+    let beats = beats(template);
     for (id, queue) in template.all("AWS::SQS::Queue") {
         if queue["SqsManagedSseEnabled"] != true {
             complaints.push(format!("{id}: is not encrypted"));
         }
-        if queue["MessageRetentionPeriod"] != 1_209_600 {
+        if queue["MessageRetentionPeriod"] != 1_209_600 && !beats.contains(&id) {
             complaints.push(format!("{id}: does not keep messages for 14 days"));
         }
         for rule in admitted_rules(template, &arn_of(id)) {
@@ -276,6 +309,17 @@ pub(crate) fn queues_keep_events(template: &Template) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// The queues of heartbeats: what is lost of them is no event.
+fn beats(template: &Template) -> Vec<&str> {
+    let heard = heard(template);
+    let rules = template.all("AWS::Events::Rule").into_iter();
+    rules
+        .filter(|(id, _)| heard.contains(id))
+        .flat_map(|(_, rule)| list(&rule["Targets"]))
+        .filter_map(|goal| target(&goal["Arn"]))
+        .collect()
 }
 
 /// An alarm for whatever can go wrong without anyone being told.
@@ -296,12 +340,20 @@ pub(crate) fn failures_raise_alarms(template: &Template) -> Vec<String> {
         wanted.push(("Errors", function.id.clone()));
         wanted.push(("Throttles", function.id));
     }
+    let (heard, beats) = (heard(template), beats(template));
     for (id, _) in template.all("AWS::SQS::Queue") {
+        if beats.contains(&id) {
+            continue;
+        }
         wanted.push(("ApproximateNumberOfMessagesVisible", id.to_owned()));
         wanted.push(("ApproximateAgeOfOldestMessage", id.to_owned()));
     }
     for (id, _) in template.all("AWS::Events::Rule") {
-        wanted.push(("FailedInvocations", id.to_owned()));
+        if heard.contains(&id) {
+            wanted.push(("MatchedEvents", id.to_owned()));
+        } else {
+            wanted.push(("FailedInvocations", id.to_owned()));
+        }
     }
     wanted
         .into_iter()
@@ -320,7 +372,14 @@ pub(crate) fn alarms_reach_people(template: &Template) -> Vec<String> {
             complaints.push(format!("{id}: tells nobody"));
             continue;
         };
-        if alarm["TreatMissingData"] != "notBreaching" {
+        // CloudWatch refuses more.
+        // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create-alarm-on-metric-math-expression.html
+        let metrics = list(&alarm["Metrics"]);
+        let metrics = metrics.iter().filter(|part| !part["MetricStat"].is_null()).count();
+        if metrics > 10 {
+            complaints.push(format!("{id}: adds up {metrics} metrics"));
+        }
+        if alarm["TreatMissingData"] != "notBreaching" && alarm["MetricName"] != "MatchedEvents" {
             complaints.push(format!("{id}: cries when there is nothing to measure"));
         }
         let admitting = template.all("AWS::SNS::TopicPolicy").into_iter().any(|(_, policy)| {
@@ -370,7 +429,7 @@ fn source_keys(statement: &Value) -> BTreeSet<&str> {
         .flat_map(|(_, keys)| keys.as_object().into_iter().flatten())
         .filter(|(_, values)| !texts(values).contains(&"*"))
         .map(|(key, _)| key.as_str())
-        .filter(|key| matches!(*key, "aws:SourceAccount" | "aws:SourceArn"))
+        .filter(|key| matches!(*key, "aws:SourceAccount" | "aws:SourceArn" | "aws:PrincipalOrgID"))
         .collect()
 }
 
@@ -379,6 +438,20 @@ pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
     for (topic, properties) in template.all("AWS::SNS::Topic") {
         let name = properties["TopicName"]["Fn::Sub"].as_str().unwrap_or_default();
+        // The heartbeat's topic is for its alarm alone.
+        if topic != MESSAGES {
+            for (role, _) in template.all("AWS::IAM::Role") {
+                let reaches = |statement: &&Value| {
+                    statement["Effect"] == "Allow"
+                        && texts(&statement["Action"]).contains(&"sns:Publish")
+                        && !list(&statement["Resource"]).iter().all(|arn| is_messages(arn))
+                };
+                if template.statements(role).iter().any(reaches) {
+                    complaints.push(format!("{role}: may publish to {topic}"));
+                }
+            }
+            continue;
+        }
         let Some((key, policy)) = template.referred("AWS::KMS::Key", &properties["KmsMasterKeyId"])
         else {
             complaints.push(format!("{topic}: has no key of its own"));
@@ -416,6 +489,13 @@ pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
     complaints
 }
 
+/// The topic of all messages.
+const MESSAGES: &str = "Messages";
+
+fn is_messages(arn: &Value) -> bool {
+    arn["Fn::Sub"].as_str().is_some_and(|arn| arn.ends_with(":${AWS::StackName}-messages"))
+}
+
 /// The topic for which a key may be used.
 fn context(statement: &Value) -> &str {
     let key = "kms:EncryptionContext:aws:sns:topicArn";
@@ -431,6 +511,7 @@ pub(crate) fn services_are_bound(template: &Template) -> Vec<String> {
         admissions(resource, &mut statements);
         for statement in statements {
             // EventBridge does not name its source to KMS; what is encrypted binds it instead.
+            // https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
             let rules_to_one_topic = resource["Type"] == "AWS::KMS::Key"
                 && statement["Principal"]["Service"] == "events.amazonaws.com"
                 && !context(statement).is_empty();
@@ -455,7 +536,9 @@ fn admissions<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
         Value::Object(fields) => {
             let principal = &value["Principal"];
             if value["Effect"] == "Allow"
-                && (!principal["Service"].is_null() || texts(principal).contains(&"*"))
+                && (!principal["Service"].is_null()
+                    || texts(principal).contains(&"*")
+                    || texts(&principal["AWS"]).contains(&"*"))
             {
                 found.push(value);
             }
@@ -618,13 +701,12 @@ fn is_read(action: &str) -> bool {
 pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
     let template = template.deployed(&acting(template));
-    for function in template.functions() {
-        let role = target(&function.properties["Role"]).unwrap_or_default();
-        let resource = &template.root["Resources"][role]["Properties"];
-        if !resource["ManagedPolicyArns"].is_null() {
-            complaints.push(format!("{role}: has policies that are written elsewhere"));
-        }
+    for (role, _) in template.all("AWS::IAM::Role") {
         for statement in template.statements(role) {
+            // A denial may not be wide enough, but never too wide.
+            if statement["Effect"] == "Deny" {
+                continue;
+            }
             let actions = texts(&statement["Action"]);
             if !statement["NotAction"].is_null()
                 || !statement["NotResource"].is_null()
@@ -678,7 +760,7 @@ fn is_index(template: &Template, resource: &Value) -> bool {
 }
 
 /// All ceilings at `act`.
-fn acting(template: &Template) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn acting(template: &Template) -> Vec<(&'static str, &'static str)> {
     // Leaked for the life of the test, which spares everyone a lifetime.
     template
         .functions()
@@ -761,7 +843,8 @@ pub(crate) fn functions_can_be_followed(template: &Template) -> Vec<String> {
 /// Functions are told what they need to know.
 pub(crate) fn functions_know_their_settings(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
-    for Function { id, properties, .. } in template.functions() {
+    for function in template.functions() {
+        let Function { id, properties, .. } = &function;
         let variables = &properties["Environment"]["Variables"];
         for (name, value) in [
             ("QUELL_ACCOUNT", "AWS::AccountId"),
@@ -772,8 +855,29 @@ pub(crate) fn functions_know_their_settings(template: &Template) -> Vec<String> 
                 complaints.push(format!("{id}: {name} is not {value}"));
             }
         }
+        if !knows_quell(&function) {
+            continue;
+        }
+        let keys = variables["QUELL_KEYS"]["Fn::Sub"].as_str().unwrap_or_default();
+        let named: BTreeSet<String> = keys.split(',').map(str::to_owned).collect();
+        let all = template.all("AWS::KMS::Key").into_iter();
+        if named != all.map(|(key, _)| format!("${{{key}.Arn}}")).collect() {
+            complaints.push(format!("{id}: QUELL_KEYS does not name the keys"));
+        }
+        for (name, value) in [("QUELL_STACK", "AWS::StackName"), ("QUELL_DEPLOYER", "DeployerRole")]
+        {
+            if variables[name]["Ref"] != value {
+                complaints.push(format!("{id}: {name} is not {value}"));
+            }
+        }
     }
     complaints
+}
+
+/// Whether a function looks at Quell itself.
+fn knows_quell(function: &Function) -> bool {
+    let binary = function.metadata["BuildProperties"]["Binary"].as_str();
+    REGISTRY.iter().any(|meta| meta.id.starts_with("quell-") && Some(meta.function) == binary)
 }
 
 /// Who deploys without choosing gets a stack that changes nothing, sets nothing aside, and talks to AWS.

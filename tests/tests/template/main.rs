@@ -7,8 +7,11 @@ use serde_json::Value;
 use lints::Lint;
 use model::Template;
 
+mod guardrails;
+mod heartbeat;
 mod lints;
 mod model;
+mod privilege;
 mod registry;
 
 /// Where, what is put there (nothing: what is there is removed), and what the lint says.
@@ -27,6 +30,26 @@ const LINTS: &[(Lint, &[Fault])] = &[
             ("/Resources/Ec2MetadataFunction", "", "functions/ec2-metadata: not deployed"),
             ("/Resources/S3ExposureFunction/Properties/CodeUri", r#"".""#, "is not built where"),
             ("/Globals/Function/Timeout", "900", "more than a minute"),
+        ],
+    ),
+    (
+        lints::code_can_be_signed,
+        &[
+            (
+                "/Resources/S3ExposureFunction/Properties/CodeSigningConfigArn",
+                "",
+                "S3ExposureFunction: runs code that nobody signed",
+            ),
+            (
+                "/Resources/CodeSigning/Properties/CodeSigningPolicies/UntrustedArtifactOnDeployment",
+                r#""Warn""#,
+                "CodeSigning: only warns",
+            ),
+            (
+                "/Resources/CodeSigning/Properties/AllowedPublishers/SigningProfileVersionArns",
+                r#"["arn:aws:signer:eu-west-1:111122223333:/signing-profiles/other/1234567890"]"#,
+                "CodeSigning: trusts other profiles",
+            ),
         ],
     ),
     (
@@ -141,6 +164,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "",
                 "S3ExposureS3Calls: no alarm watches FailedInvocations",
             ),
+            (
+                "/Resources/AuditTrailMoreDeliveryAlarm",
+                "",
+                "AuditTrailLogsCalls: no alarm watches FailedInvocations",
+            ),
         ],
     ),
     (
@@ -192,6 +220,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 r#""${AWS::StackName}-news""#,
                 "may not publish to Messages",
             ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/4/Resource/Fn::Sub",
+                r#""arn:${AWS::Partition}:sns:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-*""#,
+                "OperatorRole: may publish to HeartbeatMessages",
+            ),
         ],
     ),
     (
@@ -226,6 +259,21 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "/Resources/MessagesPolicy/Properties/PolicyDocument/Statement/0",
                 r#"{"Effect": "Allow", "Principal": "*", "Action": "sns:Publish"}"#,
                 "MessagesPolicy: admits",
+            ),
+            (
+                "/Resources/HeartbeatMessagesPolicy/Properties/PolicyDocument/Statement/0",
+                r#"{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sns:Publish"}"#,
+                "HeartbeatMessagesPolicy: admits",
+            ),
+            (
+                "/Resources/HeartbeatsPolicy/Properties/PolicyDocument/Statement/0/Condition",
+                r#"{"StringEqualsIfExists": {"aws:SourceAccount": "111122223333"}}"#,
+                "HeartbeatsPolicy: admits",
+            ),
+            (
+                "/Resources/HeartbeatRole/Properties/AssumeRolePolicyDocument/Statement/0/Condition",
+                "",
+                "HeartbeatRole: admits",
             ),
         ],
     ),
@@ -283,9 +331,230 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "is not about Quell's own",
             ),
             (
+                "/Resources/HeartbeatRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource",
+                r#""*""#,
+                "HeartbeatRole: may sns:TagResource on anything",
+            ),
+        ],
+    ),
+    (
+        guardrails::attached_policies_only_deny,
+        &[
+            (
                 "/Resources/S3ExposureRole/Properties/ManagedPolicyArns",
                 r#"["arn:aws:iam::aws:policy/AdministratorAccess"]"#,
                 "written elsewhere",
+            ),
+            (
+                "/Resources/HeartbeatRole/Properties/ManagedPolicyArns",
+                "",
+                "HeartbeatRole: has no guardrails",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/0/Effect",
+                r#""Allow""#,
+                "OperatorRole: Guardrails grants \"NoOtherRoles\"",
+            ),
+        ],
+    ),
+    (
+        guardrails::roles_cannot_change_quell,
+        &[
+            (
+                "/Resources/S3ExposureRole/Properties/ManagedPolicyArns",
+                "",
+                "S3ExposureRole: is not denied lambda:UpdateFunctionCode",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/0/NotResource",
+                r#""*""#,
+                "is not denied sts:AssumeRole on arn:aws:iam::999988887777:role/Admin",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/0/NotResource",
+                r#"{"Fn::Sub": "arn:${AWS::Partition}:iam::*:role/${AWS::StackName}-*"}"#,
+                "is not denied sts:AssumeRole on arn:aws:iam::111122223333:role/quell-S3ExposureRole-1A2B",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/0/NotResource",
+                r#"{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}-member-*"}"#,
+                "is denied sts:AssumeRole, which Quell needs",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/1/Action/11",
+                "",
+                "is not denied iam:UpdateAssumeRolePolicy",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/3/Action/1",
+                "",
+                "AuditTrailRole: is not denied events:DisableRule",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/3/Action/1",
+                r#""events:*able*""#,
+                "is denied events:EnableRule, which Quell needs",
+            ),
+            (
+                "/Resources/Guardrails/Properties/PolicyDocument/Statement/4/Resource/Fn::Sub",
+                r#""arn:aws:dynamodb:us-east-1:1:table/x""#,
+                "is not denied dynamodb:DeleteTable",
+            ),
+            (
+                "/Resources/HeartbeatKey/Properties/Tags",
+                "",
+                "HeartbeatKey: the guardrails do not know it",
+            ),
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource/Fn::Sub",
+                r#""arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*""#,
+                "AuditTrailRole: may enable rules that are not Quell's",
+            ),
+        ],
+    ),
+    (
+        privilege::nobody_can_rise,
+        &[
+            (
+                "/Resources/NetworkExposureRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""lambda:UpdateFunctionConfiguration""#,
+                "NetworkExposureRole: may rise by lambda:UpdateFunctionConfiguration",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/0/Action",
+                r#"["iam:PassRole", "ec2:RunInstances"]"#,
+                "OperatorRole: may rise by iam:PassRole + ec2:RunInstances",
+            ),
+            (
+                "/Resources/Ec2MetadataRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""*""#,
+                "Ec2MetadataRole: may rise by iam:CreatePolicyVersion",
+            ),
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""s3:PutBucketPolicy""#,
+                "AuditTrailRole: may rise by s3:PutBucketPolicy",
+            ),
+        ],
+    ),
+    (
+        privilege::iam_changes_only_reduce,
+        &[
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
+                r#""iam:PutRolePolicy""#,
+                "AuditTrailRole: may iam:PutRolePolicy, which does not only take away",
+            ),
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0",
+                r#"{"Effect": "Allow", "Action": "iam:DetachUserPolicy", "Resource": "*"}"#,
+                "AuditTrailRole: may iam:DetachUserPolicy on anything",
+            ),
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0",
+                r#"{"Effect": "Allow", "Action": "iam:AttachUserPolicy", "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/*"}}"#,
+                "AuditTrailRole: may iam:AttachUserPolicy with any policy",
+            ),
+            (
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0",
+                r#"{"Effect": "Allow", "Action": "iam:AttachUserPolicy", "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/*"}, "Condition": {"ArnEquals": {"iam:PolicyARN": "*"}}}"#,
+                "AuditTrailRole: may iam:AttachUserPolicy with any policy",
+            ),
+        ],
+    ),
+    (
+        heartbeat::the_heartbeat_is_heard,
+        &[
+            ("/Resources/Heartbeat", "", "there are 0 heartbeats"),
+            (
+                "/Resources/Heartbeat/Properties/ScheduleExpression",
+                r#""rate(1 day)""#,
+                "does not beat every five minutes",
+            ),
+            (
+                "/Resources/Heartbeat/Properties/State",
+                r#""DISABLED""#,
+                "does not beat every five minutes",
+            ),
+            (
+                "/Resources/Heartbeat/Properties/Target/Arn/Fn::Sub",
+                r#""arn:${AWS::Partition}:scheduler:::aws-sdk:sns:publish""#,
+                "its call is not sns:TagResource",
+            ),
+            (
+                "/Resources/Heartbeat/Properties/Target/Input/Fn::Sub",
+                r#""{}""#,
+                "does not tag a topic of the stack",
+            ),
+            (
+                "/Resources/HeartbeatRole/Properties/Policies/0/PolicyDocument/Statement/0/Action",
+                r#"["sns:TagResource", "sns:Publish"]"#,
+                "may not make the call, or more than it",
+            ),
+            (
+                "/Resources/HeartbeatRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource/Ref",
+                r#""HeartbeatMessages""#,
+                "may not make the call, or more than it",
+            ),
+            (
+                "/Resources/HeartbeatRole/Properties/AssumeRolePolicyDocument/Statement/0/Condition/StringEquals/aws:SourceArn",
+                "",
+                "can be taken by others than its own schedule group",
+            ),
+            (
+                "/Resources/HeartbeatGroup/Properties/Name/Fn::Sub",
+                r#""${AWS::StackName}""#,
+                "can be taken by others than its own schedule group",
+            ),
+            (
+                "/Resources/HeartbeatHeard/Properties/EventPattern/detail/eventName/0",
+                r#""UntagResource""#,
+                "the rule does not hear it",
+            ),
+            (
+                "/Resources/HeartbeatHeard/Properties/EventPattern/detail/userIdentity",
+                "",
+                "the rule hears the call of anybody",
+            ),
+            (
+                "/Resources/HeartbeatHeard/Properties/EventPattern/detail/errorCode",
+                "",
+                "the rule hears a call that failed",
+            ),
+            (
+                "/Resources/HeartbeatHeard/Properties/State",
+                r#""DISABLED""#,
+                "the rule does not hear what CloudTrail says",
+            ),
+            (
+                "/Resources/HeartbeatAlarm/Properties/MetricName",
+                r#""Invocations""#,
+                "no alarm counts the rule",
+            ),
+            (
+                "/Resources/HeartbeatAlarm/Properties/Dimensions/0/Value/Ref",
+                r#""S3ExposureS3Calls""#,
+                "the rule does not hear it",
+            ),
+            (
+                "/Resources/HeartbeatAlarm/Properties/TreatMissingData",
+                r#""notBreaching""#,
+                "does not sound after a quarter of an hour",
+            ),
+            (
+                "/Resources/HeartbeatAlarm/Properties/EvaluationPeriods",
+                "4",
+                "does not sound after a quarter of an hour",
+            ),
+            (
+                "/Resources/HeartbeatAlarm/Properties/AlarmActions/0/Ref",
+                r#""Messages""#,
+                "is told on the way of the messages",
+            ),
+            (
+                "/Resources/HeartbeatMessages/Properties/KmsMasterKeyId/Ref",
+                r#""MessagesKey""#,
+                "is told on the way of the messages",
             ),
         ],
     ),
@@ -388,6 +657,21 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 r#"{"Ref": "Email"}"#,
                 "S3ExposureFunction: QUELL_TOPIC_ARN is not Messages",
             ),
+            (
+                "/Resources/AuditTrailFunction/Properties/Environment/Variables/QUELL_KEYS/Fn::Sub",
+                r#""${MessagesKey.Arn}""#,
+                "AuditTrailFunction: QUELL_KEYS does not name the keys",
+            ),
+            (
+                "/Resources/AuditTrailFunction/Properties/Environment/Variables/QUELL_STACK",
+                r#""quell""#,
+                "AuditTrailFunction: QUELL_STACK is not AWS::StackName",
+            ),
+            (
+                "/Resources/AuditTrailFunction/Properties/Environment/Variables/QUELL_DEPLOYER",
+                "",
+                "AuditTrailFunction: QUELL_DEPLOYER is not DeployerRole",
+            ),
         ],
     ),
     (
@@ -426,6 +710,29 @@ fn every_lint_sees_its_faults() {
             );
         }
     }
+}
+
+#[test]
+fn every_known_way_to_more_rights_is_seen() {
+    for method in privilege::METHODS {
+        let mut template = Template::of_the_project();
+        let at =
+            "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0/Action";
+        change(&mut template.root, at, &serde_json::to_string(method).unwrap());
+        let complaints = privilege::nobody_can_rise(&template);
+        let says = format!("AuditTrailRole: may rise by {}", method.join(" + "));
+        assert!(complaints.contains(&says), "{says}: {complaints:?}");
+    }
+}
+
+#[test]
+fn an_alarm_that_cloudwatch_would_refuse_is_seen() {
+    let mut template = Template::of_the_project();
+    let at = "/Resources/AuditTrailDeliveryAlarm/Properties/Metrics";
+    let one = template.root.pointer(&format!("{at}/1")).unwrap().clone();
+    change(&mut template.root, at, &serde_json::to_string(&vec![one; 11]).unwrap());
+    let complaints = lints::alarms_reach_people(&template);
+    assert!(complaints.iter().any(|complaint| complaint.contains("adds up 11")), "{complaints:?}");
 }
 
 #[test]

@@ -67,6 +67,17 @@ impl Template {
             .collect()
     }
 
+    /// What is denied to a role: by its own policies, and by those of this template that are attached to it.
+    pub(crate) fn denials(&self, role: &str) -> Vec<&Value> {
+        let attached = list(&self.root["Resources"][role]["Properties"]["ManagedPolicyArns"]);
+        let attached = attached
+            .into_iter()
+            .filter_map(|policy| self.referred("AWS::IAM::ManagedPolicy", policy))
+            .flat_map(|(_, policy)| list(&policy["PolicyDocument"]["Statement"]));
+        let all = self.statements(role).into_iter().chain(attached);
+        all.filter(|statement| statement["Effect"] == "Deny").collect()
+    }
+
     /// The template as it is deployed with these parameters, and defaults for the others.
     pub(crate) fn deployed(&self, parameters: &[(&str, &str)]) -> Self {
         let mut values: BTreeMap<String, Value> = BTreeMap::new();
@@ -110,6 +121,24 @@ pub(crate) fn texts(value: &Value) -> Vec<&str> {
 /// The logical id that a `Ref` or a `GetAtt` names.
 pub(crate) fn target(reference: &Value) -> Option<&str> {
     reference["Ref"].as_str().or_else(|| reference["Fn::GetAtt"][0].as_str())
+}
+
+/// A text of the template in the stack `quell` of 111122223333 in eu-west-1. References to resources are kept.
+pub(crate) fn rendered(value: &Value) -> String {
+    let text = value["Fn::Sub"].as_str().or_else(|| value.as_str());
+    [
+        ("${AWS::Partition}", "aws"),
+        ("${AWS::Region}", "eu-west-1"),
+        ("${AWS::AccountId}", "111122223333"),
+        ("${AWS::StackName}", "quell"),
+    ]
+    .iter()
+    .fold(text.unwrap_or_default().to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// Whether a text is what IAM's `*` and `?` describe.
+pub(crate) fn glob_matches(glob: &str, text: &str) -> bool {
+    quell_engine::policy::glob_matches(glob, text)
 }
 
 pub(crate) fn arn_of(id: &str) -> Value {

@@ -7,6 +7,7 @@ use quell_engine::{Meta, listen};
 use serde_json::Value;
 
 use crate::{
+    heartbeat::heard,
     lints::{Lint, ceiling, customer_actions},
     model::{Function, Template, target},
 };
@@ -65,8 +66,9 @@ fn rules(template: &Template) -> Vec<String> {
             }
         }
     }
-    // Schedules are nobody's signal.
-    there.retain(|_, rule| rule["ScheduleExpression"].is_null());
+    // Schedules and heartbeats are nobody's signal.
+    let heard = heard(template);
+    there.retain(|id, rule| rule["ScheduleExpression"].is_null() && !heard.contains(id));
     complaints.extend(there.into_keys().map(|id| format!("{id}: no control listens for it")));
     complaints
 }

@@ -41,7 +41,9 @@ use aws_sdk_ec2::types::{
 };
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    Progress, Safety, Severity, Signal, Trigger,
+    aws::{OrMissing, WholeAnswers},
+    control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,7 @@ impl Control for Imdsv2 {
                the credentials of its role.",
         severity: Severity::High,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &["securityhub/EC2.8", "cis-aws-3.0.0/5.6", "nist-800-53-r5/AC-6"],
         function: "ec2-metadata",
         listens: &[
@@ -113,11 +116,14 @@ impl Control for Imdsv2 {
     type Change = SetTokens;
 
     fn connect(aws: &Clients) -> Self {
-        let cloudwatch =
-            aws_sdk_cloudwatch::config::Builder::from(aws.sdk()).interceptor(aws.calls()).build();
+        let cloudwatch = aws_sdk_cloudwatch::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .interceptor(WholeAnswers)
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace());
         Self {
             ec2: instance::client(aws),
-            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build()),
         }
     }
 
@@ -227,7 +233,7 @@ impl Control for Imdsv2 {
     }
 
     fn console(target: &InstanceId, region: &str) -> String {
-        format!("{}#InstanceDetails:instanceId={target}", partition::ec2_console(region))
+        format!("{}#InstanceDetails:instanceId={target}", partition::console("ec2", region))
     }
 
     fn arn(target: &InstanceId, account: &str, region: &str) -> String {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::Client;
-use quell_engine::{CallError, Clients, During as _, control::TargetError};
+use quell_engine::{CallError, Clients, During as _, aws::WholeAnswers, control::TargetError};
 use serde::{Deserialize, Serialize};
 
 /// The id of an instance: `i-` and 8 or 17 hexadecimal digits.
@@ -46,7 +46,11 @@ impl fmt::Display for InstanceId {
 
 /// The client of EC2, with every call noted.
 pub(crate) fn client(aws: &Clients) -> Client {
-    let config = aws_sdk_ec2::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+    let config = aws_sdk_ec2::config::Builder::from(aws.sdk())
+        .interceptor(aws.calls())
+        .interceptor(WholeAnswers)
+        .retry_config(aws.retries())
+        .retry_partition(aws.pace());
     Client::from_conf(config.build())
 }
 

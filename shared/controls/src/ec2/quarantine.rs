@@ -180,6 +180,7 @@ impl Control for Quarantine {
                it is isolated.",
         severity: Severity::Critical,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &["nist-800-53-r5/IR-4(1)", "nist-800-53-r5/IR-4(2)", "nist-csf-2.0/RS.MI-01"],
         function: "ec2-quarantine",
         listens: &[Listen::GuardDuty {
@@ -468,7 +469,7 @@ impl Control for Quarantine {
     }
 
     fn console(instance: &InstanceId, region: &str) -> String {
-        format!("{}#InstanceDetails:instanceId={instance}", partition::ec2_console(region))
+        format!("{}#InstanceDetails:instanceId={instance}", partition::console("ec2", region))
     }
 
     fn arn(instance: &InstanceId, account: &str, region: &str) -> String {
@@ -723,8 +724,7 @@ impl Quarantine {
                 InstanceSpecification::builder().instance_id(instance.as_str()).build(),
             )
             .tag_specifications(tagged(ResourceType::Snapshot, record));
-        let once = aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled());
-        let reply = request.customize().config_override(once).send().await;
+        let reply = request.customize().config_override(once()).send().await;
         let reply = reply.during("ec2:CreateSnapshots")?;
         let made = reply.snapshots.unwrap_or_default().into_iter();
         Ok(made.filter_map(|one| one.snapshot_id).collect())
@@ -789,12 +789,12 @@ impl Quarantine {
         {
             return untracked;
         }
-        let mut isolated = self.set_groups(interface, &[isolation.to_owned()]).await;
+        let mut isolated = self.close(interface, isolation).await;
         for pause in [200, 400, 800, 1600] {
             match &isolated {
                 Err(error) if error.is_worth_retrying() => {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
-                    isolated = self.set_groups(interface, &[isolation.to_owned()]).await;
+                    isolated = self.close(interface, isolation).await;
                 }
                 _ => break,
             }
@@ -828,11 +828,24 @@ impl Quarantine {
         }
     }
 
+    /// Once: whoever closes an interface tries it again by itself, and sooner than the SDK.
+    async fn close(&self, interface: &str, isolation: &str) -> Result<(), CallError> {
+        let request = self.ec2.modify_network_interface_attribute();
+        let request = request.network_interface_id(interface).groups(isolation);
+        let reply = request.customize().config_override(once()).send().await;
+        reply.during(MODIFY_INTERFACE).map(drop)
+    }
+
     async fn set_groups(&self, interface: &str, groups: &[String]) -> Result<(), CallError> {
         let request = self.ec2.modify_network_interface_attribute();
         let request = request.network_interface_id(interface).set_groups(Some(groups.to_vec()));
         request.send().await.during(MODIFY_INTERFACE).map(drop)
     }
+}
+
+/// One attempt, in a loop that tries again by itself.
+fn once() -> aws_sdk_ec2::config::Builder {
+    aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
 /// Time for both steps with their retries, so that the process is not ended between them.

@@ -47,6 +47,7 @@ impl Control for BlockPublicAccess {
         risk: "Nothing stops the bucket from being made public by one forgotten grant or policy statement.",
         severity: Severity::High,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &[
             "securityhub/S3.8",
             "cis-aws-3.0.0/2.1.4",
@@ -240,6 +241,7 @@ mod tests {
             kind: "Policy:S3/BucketBlockPublicAccessDisabled".into(),
             severity: 2.0,
             resource: json!({"s3BucketDetails": [{"name": "photos"}]}),
+            affected: json!(null),
         };
         for trigger in [
             call("CreateBucket"),

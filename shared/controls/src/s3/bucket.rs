@@ -209,8 +209,10 @@ mod tests {
 
     #[test]
     fn a_finding_names_every_bucket_once() {
-        let finding =
-            |resource| signal(Trigger::GuardDuty { kind: String::new(), severity: 8.0, resource });
+        let finding = |resource| {
+            let (kind, affected) = (String::new(), json!(null));
+            signal(Trigger::GuardDuty { kind, severity: 8.0, resource, affected })
+        };
         let several = json!({"s3BucketDetails": [
             {"name": "one-bucket"}, {"name": "two-bucket"}, {"name": "one-bucket"},
         ]});

@@ -9,7 +9,10 @@ use aws_sdk_s3control::{
     },
     error::BoxError,
 };
-use quell_engine::{CallError, CallErrorKind, Clients, During, aws::OrMissing};
+use quell_engine::{
+    CallError, CallErrorKind, Clients, During,
+    aws::{OrMissing, WholeAnswers},
+};
 use serde::{Deserialize, Serialize};
 
 use super::Bucket;
@@ -27,9 +30,15 @@ impl S3 {
     pub(crate) fn new(aws: &Clients) -> Self {
         let api = aws_sdk_s3::config::Builder::from(aws.sdk())
             .interceptor(aws.calls())
+            .interceptor(WholeAnswers)
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace())
             .force_path_style(aws.is_emulated());
-        let mut control =
-            aws_sdk_s3control::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+        let mut control = aws_sdk_s3control::config::Builder::from(aws.sdk())
+            .interceptor(aws.calls())
+            .interceptor(WholeAnswers)
+            .retry_config(aws.retries())
+            .retry_partition(aws.pace());
         if aws.is_emulated() {
             control = control.interceptor(BareHost { account: aws.account().to_owned() });
         }

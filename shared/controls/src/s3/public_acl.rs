@@ -97,6 +97,7 @@ impl Control for PublicAcl {
         risk: "The access control list of the bucket lets anyone on the internet, or anyone with an AWS account, in.",
         severity: Severity::High,
         safety: Safety::Safe,
+        reversible: true,
         satisfies: &[
             "securityhub/S3.2",
             "securityhub/S3.3",

@@ -74,6 +74,7 @@ impl Control for PublicPolicy {
         risk: "The policy of the bucket lets anyone on the internet in, without a condition that narrows who.",
         severity: Severity::Critical,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &[
             "securityhub/S3.2",
             "securityhub/S3.3",

@@ -86,6 +86,7 @@ impl Control for OpenIngress {
                attackers try to log in within minutes.",
         severity: Severity::High,
         safety: Safety::NeedsApproval,
+        reversible: true,
         satisfies: &[
             "securityhub/EC2.13",
             "securityhub/EC2.14",
@@ -242,7 +243,7 @@ impl Control for OpenIngress {
     }
 
     fn console(target: &SecurityGroup, region: &str) -> String {
-        let console = partition::ec2_console(region);
+        let console = partition::console("ec2", region);
         match target {
             SecurityGroup::Id(id) => format!("{console}#SecurityGroup:groupId={id}"),
             SecurityGroup::Name(name) => {

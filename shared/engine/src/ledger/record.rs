@@ -6,7 +6,7 @@ use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Item, LedgerError, Order, SCHEMA, instant, number, string, text};
+use super::{Item, LARGEST, LedgerError, Order, SCHEMA, instant, number, string, text};
 use crate::{Actor, Description, Outcome, Severity, aws::Call, policy::Mode, protocol::Life};
 
 /// The life of one remediation.
@@ -257,9 +257,17 @@ impl Record {
         self.open = life.open;
     }
 
-    /// Bytes that an intent, or a state, takes in the ledger.
-    pub fn size(part: &impl Serialize) -> Result<usize, LedgerError> {
-        Ok(pack("a new record", part)?.into_inner().len())
+    /// Bytes that a record of this intent takes, if that is more than the ledger keeps. The state after, which is about
+    /// as large as that before, will stand beside the intent.
+    pub fn excess(intent: &Intent) -> Result<Option<usize>, LedgerError> {
+        let id = "a new record";
+        // Nearly all are small as they are: deflating them only to know would take longer than all else.
+        if json(id, intent)?.len() + json(id, &intent.before)?.len() <= LARGEST {
+            return Ok(None);
+        }
+        let size =
+            pack(id, intent)?.into_inner().len() + pack(id, &intent.before)?.into_inner().len();
+        Ok((size > LARGEST).then_some(size))
     }
 }
 
@@ -347,11 +355,12 @@ pub(super) fn from_item(item: &Item) -> Result<Record, LedgerError> {
 
 /// JSON, deflated: a way back of a thousand rules is mostly repetition.
 fn pack<T: Serialize>(id: &str, value: &T) -> Result<Blob, LedgerError> {
-    let json = serde_json::to_vec(value).map_err(|error| LedgerError::Unreadable {
-        id: id.to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok(Blob::new(compress_to_vec_zlib(&json, 6)))
+    Ok(Blob::new(compress_to_vec_zlib(&json(id, value)?, 6)))
+}
+
+fn json<T: Serialize>(id: &str, value: &T) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(value)
+        .map_err(|error| LedgerError::Unreadable { id: id.to_owned(), reason: error.to_string() })
 }
 
 fn unpack<T: DeserializeOwned>(

@@ -312,6 +312,7 @@ impl Message {
     /// What stands above the changes.
     fn heading(&self) -> &'static str {
         match (self.outcome, self.undoes.is_some()) {
+            (Outcome::Observed, _) if self.control.safety == Safety::ReportOnly => "What was done",
             (Outcome::Fixed, _) => "What Quell did",
             (Outcome::Undone, _) => "What Quell put back",
             (Outcome::Partial, false) => "What Quell did, and did not do",

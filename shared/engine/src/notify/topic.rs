@@ -35,7 +35,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
     let (id, status) = (&record.id, record.status);
     let waits = status == Status::Pending;
     let undo = match (status, &intent.undoes) {
-        (Status::Fixed | Status::Partial, None) => Some(id),
+        (Status::Fixed | Status::Partial, None) => Some(id).filter(|_| meta.reversible),
         // Of what was not undone it can be ordered once more.
         (Status::Failed | Status::Partial, original) => original.as_ref(),
         _ => None,
@@ -187,6 +187,7 @@ mod tests {
         risk: "The ACL lets anyone on the internet list its objects.",
         severity: Severity::High,
         safety: Safety::Safe,
+        reversible: true,
         satisfies: &[],
         function: "s3-exposure",
         listens: &[],

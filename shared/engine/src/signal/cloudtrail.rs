@@ -16,6 +16,10 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
     let detail = event.detail()?;
     let service = detail.required_text("eventSource")?;
     let name = detail.required_text("eventName")?;
+    if !is_source_of(event.source, service) {
+        let (source, service) = (brief(event.source), brief(service));
+        return Err(Reason::OtherSource { source, service }.into());
+    }
     if let Some(code) = error_code(&detail) {
         return Err(match code.as_str() {
             "Client.DryRunOperation" | "DryRunOperation" => Reason::DryRun,
@@ -42,8 +46,19 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         event.signal(trigger, account, event.region()?, deduplication(event, &detail)?)?;
     signal.time = time(detail.hint("eventTime")).or(signal.time);
     signal.actor = actor::of_record(&detail);
-    signal.request_id = detail.hint("requestID").map(str::to_owned);
+    signal.request_id = detail.hint("requestID").filter(|id| is_request_id(id)).map(str::to_owned);
     Ok(signal)
+}
+
+/// CloudTrail's events of `s3.amazonaws.com` come from `aws.s3`.
+fn is_source_of(source: &str, service: &str) -> bool {
+    let service = service.strip_suffix(".amazonaws.com");
+    service.is_some() && source.strip_prefix("aws.") == service
+}
+
+/// Whether AWS may have given it. What is looked for in the ledger must fit into a key there.
+fn is_request_id(id: &str) -> bool {
+    id.len() <= 256 && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The code of a call that failed. Empty is success; what is neither text nor absent counts as a failure.
@@ -226,7 +241,19 @@ mod tests {
     fn the_call_is_named_by_service_and_name_together() {
         let mut event = api_call();
         event["detail"]["eventSource"] = json!("ec2.amazonaws.com");
+        event["source"] = json!("aws.ec2");
         assert!(!signal(&event).trigger.is_call("s3.amazonaws.com", "PutBucketAcl"));
+        for (source, service) in [
+            ("aws.s3", "ec2.amazonaws.com"),
+            ("aws.s3aws.s3", "s3.amazonaws.com"),
+            ("aws.s3", "s3"),
+            ("aws.s3", "s3.amazonaws.com.evil.example"),
+        ] {
+            (event["source"], event["detail"]["eventSource"]) = (json!(source), json!(service));
+            let expected =
+                Reason::OtherSource { source: source.to_owned(), service: service.to_owned() };
+            assert_eq!(reason(&event), expected);
+        }
         event["detail"]["eventSource"] = Value::Null;
         assert_eq!(error(&event).to_string(), "`detail.eventSource` is missing or empty");
     }

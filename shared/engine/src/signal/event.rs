@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     EventError, Reason, Refusal, Signal, Trigger, access_analyzer, cloudtrail, config,
-    fields::{Fields, brief},
+    fields::{Fields, brief, capped},
     guardduty, health, instance_state, manual, operator, schedule, securityhub, sign_in,
 };
 
@@ -20,6 +20,9 @@ const MAX_DEPTH: usize = 64;
 
 /// The longest key that is kept in clear. A finding's ARN and time are shorter.
 const MAX_KEY: usize = 512;
+
+/// An event's id is only told, and is a UUID where AWS gives it.
+const MAX_ID: usize = 256;
 
 /// What an event, or one finding in it, comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,19 +41,19 @@ pub struct Ignored {
     pub event_id: String,
 }
 
-/// An event that must not lead to a call to AWS, because it is not of our account.
+/// An event that must not lead to a call to AWS, because it is not of our account or partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     pub refusal: Refusal,
-    /// What stands for the account. Short, and without control characters.
-    pub account: String,
+    /// What stands for the account or the region. Short, and without control characters.
+    pub named: String,
     /// EventBridge's id of the event. Empty if it has none.
     pub event_id: String,
 }
 
 impl Display for Refused {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is {}", self.account, self.refusal)
+        write!(f, "`{}` is {}", self.named, self.refusal)
     }
 }
 
@@ -60,6 +63,9 @@ pub struct ParseOptions {
     /// The account that is looked after: events of every other are refused. `None`: events of all accounts are
     /// read, as offline tools do.
     pub account: Option<String>,
+    /// The region that the function runs in: events of regions in other partitions are refused. `None`: events of all
+    /// partitions are read.
+    pub region: Option<String>,
     /// Whether sample findings count as real ones.
     pub samples: bool,
     /// Lambda's request id, which stays the same when an asynchronous invocation is tried again. It tells two manual
@@ -89,11 +95,10 @@ pub fn parse_for(event: &str, options: &ParseOptions) -> Result<Vec<Heard>, Even
         return Err(EventError::OtherShape { what });
     }
     let event = Envelope { source: root.required_text("source")?, root, options };
-    let heard = match hear(&event) {
-        Ok(heard) => heard,
-        Err(stop) => vec![event.stopped(stop)?],
-    };
-    Ok(heard)
+    match hear(&event) {
+        Ok(heard) => Ok(heard.into_iter().map(|heard| event.of_partition(heard)).collect()),
+        Err(stop) => Ok(vec![event.stopped(stop)?]),
+    }
 }
 
 fn hear(event: &Envelope<'_>) -> Result<Vec<Heard>, Stop> {
@@ -208,6 +213,20 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// Refuses a signal of another partition: its region would send signed requests to hosts of another owner.
+    fn of_partition(&self, heard: Heard) -> Heard {
+        match (heard, &self.options.region) {
+            (Heard::Signal(signal), Some(own)) if partition(&signal.region) != partition(own) => {
+                Heard::Refused(Refused {
+                    refusal: Refusal::ForeignPartition,
+                    named: signal.region,
+                    event_id: signal.event_id,
+                })
+            }
+            (heard, _) => heard,
+        }
+    }
+
     pub(super) fn signal(
         &self,
         trigger: Trigger,
@@ -219,7 +238,7 @@ impl<'a> Envelope<'a> {
             trigger,
             account,
             region,
-            event_id: self.id()?.to_owned(),
+            event_id: event_id(self.id()?),
             deduplication,
             time: time(self.root.hint("time")),
             actor: None,
@@ -231,8 +250,8 @@ impl<'a> Envelope<'a> {
         let event_id = brief(self.root.hint("id").unwrap_or_default());
         match stop {
             Stop::Ignore(reason) => Ok(Heard::Ignored(Ignored { reason, event_id })),
-            Stop::Refuse(refusal, account) => {
-                Ok(Heard::Refused(Refused { refusal, account, event_id }))
+            Stop::Refuse(refusal, named) => {
+                Ok(Heard::Refused(Refused { refusal, named, event_id }))
             }
             Stop::Malformed(error) => Err(error),
         }
@@ -272,6 +291,21 @@ pub(super) fn region(fields: &Fields<'_>, field: &str) -> Result<Option<String>,
     }
 }
 
+/// The partition of a region, by its name.
+fn partition(region: &str) -> &'static str {
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    let found = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("aws", |(_, partition)| partition)
+}
+
 pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
@@ -280,6 +314,11 @@ pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
 pub(super) fn key(parts: &[&str]) -> String {
     let key = parts.join("#");
     if key.len() <= MAX_KEY { key } else { digest(&key) }
+}
+
+/// What stands for an event's id.
+pub(super) fn event_id(id: &str) -> String {
+    capped(id, MAX_ID)
 }
 
 pub(super) fn digest(text: &str) -> String {
@@ -469,6 +508,26 @@ mod tests {
             assert_eq!(
                 refused.to_string(),
                 format!("`{ACCOUNT}` is not the account that this function looks after")
+            );
+        }
+    }
+
+    #[test]
+    fn a_region_of_another_partition_is_refused() {
+        let own = ParseOptions { region: Some("eu-west-1".to_owned()), ..ParseOptions::default() };
+        let mut event = samples::api_call();
+        for region in ["eu-west-1", "us-east-1", "me-central-1"] {
+            event["region"] = json!(region);
+            let heard = parse_for(&event.to_string(), &own).unwrap();
+            assert!(matches!(heard[0], Heard::Signal(_)), "{region}");
+        }
+        for region in ["cn-north-1", "us-gov-west-1", "us-iso-east-1", "us-isob-east-1"] {
+            event["region"] = json!(region);
+            let heard = parse_for(&event.to_string(), &own).unwrap();
+            let Heard::Refused(refused) = &heard[0] else { panic!("{heard:?}") };
+            assert_eq!(
+                refused.to_string(),
+                format!("`{region}` is not a region of the partition that this function runs in")
             );
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::EventError;
+use crate::text::is_invisible;
 
 /// An object in the event, with the path by which errors name its fields. Null counts as absent.
 #[derive(Clone, Debug)]
@@ -129,9 +130,9 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-/// Untrusted text for an error or a reason: short, on one line, and without characters that act on a terminal.
+/// Untrusted text for an error or a reason: short, on one line, and all of it visible.
 pub(super) fn brief(text: &str) -> String {
-    cut(text.chars().filter(|c| !acts(*c)), 80)
+    cut(text.chars().filter(|c| !is_invisible(*c)), 80)
 }
 
 /// Untrusted text that is kept as it is, but not at any length.
@@ -145,12 +146,6 @@ fn cut(mut chars: impl Iterator<Item = char>, limit: usize) -> String {
         short.push('…');
     }
     short
-}
-
-/// Control characters, and those that turn, hide or break a line.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -188,6 +183,7 @@ mod tests {
     #[test]
     fn text_for_errors_is_short_and_on_one_line() {
         assert_eq!(brief("a\r\nb\u{1b}[31m\u{202e}c"), "ab[31mc");
+        assert_eq!(brief("a\u{e0041}\u{ee80f}\u{fe0f}\u{ad}b"), "ab");
         assert_eq!(brief(&"x".repeat(500)).chars().count(), 81);
     }
 }

@@ -36,6 +36,12 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         resource: detail
             .required_object("resource")
             .map(|_| detail.value("resource").cloned().unwrap_or_default())?,
+        affected: service
+            .as_ref()
+            .and_then(|service| service.hint_object("action"))
+            .and_then(|action| action.hint_object("awsApiCallAction"))
+            .and_then(|call| call.value("affectedResources").cloned())
+            .unwrap_or_default(),
     };
     let place = match region(&detail, "region")? {
         Some(region) => region,
@@ -91,7 +97,7 @@ mod tests {
             heard.deduplication,
             "00c0ffee00c0ffee00c0ffee00c0ffee#2026-03-01T09:25:00.000Z"
         );
-        let Trigger::GuardDuty { kind, severity, resource } = heard.trigger else { panic!() };
+        let Trigger::GuardDuty { kind, severity, resource, .. } = heard.trigger else { panic!() };
         assert_eq!(kind, "Backdoor:EC2/C&CActivity.B");
         assert_eq!(severity, 8.0);
         assert_eq!(resource["instanceDetails"]["instanceId"], "i-0abc0abc0abc0abc0");
@@ -99,6 +105,20 @@ mod tests {
         event["detail"]["severity"] = json!(5.5);
         let Trigger::GuardDuty { severity, .. } = signal(&event).trigger else { panic!() };
         assert_eq!(severity, 5.5);
+    }
+
+    #[test]
+    fn a_finding_about_a_call_keeps_what_the_call_acted_upon() {
+        let mut event = guardduty();
+        let trail =
+            json!({"AWS::CloudTrail::Trail": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/t"});
+        event["detail"]["service"]["action"] =
+            json!({"actionType": "AWS_API_CALL", "awsApiCallAction": {"affectedResources": trail}});
+        let Trigger::GuardDuty { affected, .. } = signal(&event).trigger else { panic!() };
+        assert_eq!(affected, trail);
+        event["detail"]["service"]["action"] = json!({"actionType": "NETWORK_CONNECTION"});
+        let Trigger::GuardDuty { affected, .. } = signal(&event).trigger else { panic!() };
+        assert!(affected.is_null());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use super::{
     EventError, Refusal, Signal, Trigger,
-    event::{Envelope, Stop, account, digest, key, region, time},
+    event::{Envelope, Stop, account, digest, event_id, key, region, time},
     fields::brief,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         account: owner,
         region: place,
         deduplication: key(&[&id]),
-        event_id: id,
+        event_id: event_id(&id),
         time: time(sent),
         actor: None,
         request_id: None,

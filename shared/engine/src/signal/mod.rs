@@ -73,6 +73,8 @@ pub enum Trigger {
         severity: f64,
         /// `detail.resource`.
         resource: Value,
+        /// What the call acted upon that the finding is about, by type: `{"AWS::CloudTrail::Trail": "arn:…"}`, or null.
+        affected: Value,
     },
     ConfigCompliance {
         rule: String,

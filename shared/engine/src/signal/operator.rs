@@ -8,7 +8,7 @@
 
 use super::{
     EventError, Signal, Trigger,
-    event::{Envelope, Stop, account, key, region},
+    event::{Envelope, Stop, account, event_id, key, region},
 };
 
 pub(super) const SOURCE: &str = "quell.operator";
@@ -47,7 +47,7 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         account: owner,
         region: place,
         deduplication: key(&[id]),
-        event_id: id.to_owned(),
+        event_id: event_id(id),
         time: None,
         actor: None,
         request_id: None,

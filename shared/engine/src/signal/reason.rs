@@ -38,6 +38,11 @@ pub enum Reason {
     MockSource {
         source: String,
     },
+    /// A call of another service than the event's source.
+    OtherSource {
+        source: String,
+        service: String,
+    },
     /// No control can want it.
     UnhandledKind {
         source: String,
@@ -65,6 +70,7 @@ impl Reason {
             Self::AccessPreview => "access-preview",
             Self::HealthClosed => "health-closed",
             Self::MockSource { .. } => "mock-source",
+            Self::OtherSource { .. } => "other-source",
             Self::UnhandledKind { .. } => "unhandled-kind",
         }
     }
@@ -95,6 +101,9 @@ impl Display for Reason {
             Self::AccessPreview => f.write_str("it is a preview of access that nobody has yet"),
             Self::HealthClosed => f.write_str("the health event is closed"),
             Self::MockSource { source } => write!(f, "`{source}` is not a source of AWS's own"),
+            Self::OtherSource { source, service } => {
+                write!(f, "`{source}` does not tell of calls to `{service}`")
+            }
             Self::UnhandledKind { source, detail_type } => {
                 write!(f, "no control wants `{detail_type}` of `{source}`")
             }
@@ -111,6 +120,8 @@ pub enum Refusal {
     NotAnAccount,
     /// The event names two accounts where AWS names one.
     AccountMismatch,
+    /// Of a region in another partition of AWS, which has other accounts, hosts and ARNs.
+    ForeignPartition,
 }
 
 impl Refusal {
@@ -120,6 +131,7 @@ impl Refusal {
             Self::ForeignAccount => "foreign-account",
             Self::NotAnAccount => "not-an-account",
             Self::AccountMismatch => "account-mismatch",
+            Self::ForeignPartition => "foreign-partition",
         }
     }
 }
@@ -130,6 +142,7 @@ impl Display for Refusal {
             Self::ForeignAccount => "not the account that this function looks after",
             Self::NotAnAccount => "not an account id, which has twelve digits",
             Self::AccountMismatch => "not the account that the rest of the event names",
+            Self::ForeignPartition => "not a region of the partition that this function runs in",
         })
     }
 }

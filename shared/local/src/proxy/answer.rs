@@ -1,8 +1,18 @@
 //! Errors in the form of the protocol that the caller speaks.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use axum::body::Bytes;
-use hyper::{Method, Response, StatusCode};
+use hyper::{
+    Method, Response, StatusCode,
+    body::{Body, Frame, SizeHint},
+};
 use serde_json::{Value, json};
+use tokio::time::{Sleep, sleep};
 
 use super::{
     Cancelled, Refusal,
@@ -68,6 +78,41 @@ impl Answer {
         }
     }
 
+    /// Too many calls, as the service of the call tells it. DynamoDB has two ways, and takes them in turn.
+    pub(super) fn throttle(named: &Named, index: usize) -> Refusal {
+        let (status, code, message) = match named.service.as_str() {
+            "DynamoDB" if index.is_multiple_of(2) => (
+                400,
+                "ProvisionedThroughputExceededException",
+                "The level of configured provisioned throughput for the table was exceeded.",
+            ),
+            "EC2" => (503, "RequestLimitExceeded", "Request limit exceeded."),
+            "S3" | "S3 Control" => (503, "SlowDown", "Please reduce your request rate."),
+            "Lambda" => (429, "TooManyRequestsException", "Rate Exceeded."),
+            "SNS" | "STS" | "IAM" => (400, "Throttling", "Rate exceeded"),
+            "SQS" => (400, "RequestThrottled", "The request was denied due to request throttling."),
+            _ => (400, "ThrottlingException", "Rate exceeded"),
+        };
+        Refusal { status, code: code.to_owned(), message: message.to_owned() }
+    }
+
+    /// A failure on AWS's side, as the service of the call tells it.
+    pub(super) fn failure(named: &Named) -> Refusal {
+        let (status, code, message) = match named.service.as_str() {
+            "DynamoDB" => (500, "InternalServerError", "Internal server error"),
+            "EC2" => (503, "Unavailable", "The service is unavailable. Please try again shortly."),
+            "S3" | "S3 Control" => {
+                (500, "InternalError", "We encountered an internal error. Please try again.")
+            }
+            "Lambda" => {
+                (500, "ServiceException", "An error occurred and the request cannot be processed.")
+            }
+            "CloudWatch" => (500, "InternalServiceFault", "Request processing has failed."),
+            _ => (500, "InternalFailure", "The request processing has failed."),
+        };
+        Refusal { status, code: code.to_owned(), message: message.to_owned() }
+    }
+
     /// A transaction that DynamoDB cancelled, with a reason for each item.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
     pub(super) fn cancelled(cancelled: &Cancelled, named: &Named, id: &str) -> Self {
@@ -121,6 +166,57 @@ impl Answer {
             response = response.header(name, value);
         }
         response.body(Bytes::from(self.body))
+    }
+}
+
+/// A body on its way to the caller.
+pub(super) struct Sent {
+    promised: u64,
+    left: Option<Bytes>,
+    /// What ends the connection before the promised length is reached: a moment later, so that the half arrives.
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Sent {
+    pub(super) fn whole(body: Bytes) -> Self {
+        Self { promised: body.len() as u64, left: Some(body), end: None }
+    }
+
+    pub(super) fn half(body: Bytes) -> Self {
+        let half = body.slice(..body.len() / 2);
+        let end = Box::pin(sleep(Duration::from_millis(20)));
+        Self { promised: body.len() as u64, left: Some(half), end: Some(end) }
+    }
+}
+
+/// The connection ends in the middle of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("half an answer")]
+pub(super) struct HalfAnAnswer;
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = HalfAnAnswer;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HalfAnAnswer>>> {
+        if let Some(body) = self.left.take().filter(|body| !body.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(body))));
+        }
+        match &mut self.end {
+            None => Poll::Ready(None),
+            Some(end) => end.as_mut().poll(context).map(|()| Some(Err(HalfAnAnswer))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.end.is_none() && self.left.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.promised)
     }
 }
 

@@ -17,6 +17,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::{self, Future},
     io,
@@ -54,12 +55,18 @@ use tokio::{
 };
 
 mod answer;
+mod authorize;
 mod naming;
+mod past;
 mod rule;
 
-use answer::Answer;
+use answer::{Answer, Sent};
+use authorize::Sessions;
 use naming::Named;
+use past::{Past, Question};
 use rule::{Action, Active, Verdict};
+
+use crate::iam::{Granted, Refused, Role};
 
 pub use rule::{Calls, Cancelled, Fault, Refusal, Rule};
 
@@ -114,6 +121,10 @@ pub struct Entry {
     pub fault: Option<Fault>,
     /// AWS took it, and answered that it went well.
     pub applied: bool,
+    /// What the caller's role allowed for it. Empty: the caller has no role, or nothing was asked of it.
+    pub granted: Vec<Granted>,
+    /// Why the caller's role does not allow it.
+    pub refused: Option<Refused>,
 }
 
 /// Why there is no proxy.
@@ -135,13 +146,7 @@ impl Proxy {
 
     /// The same seed gives the same faults to the same calls in the same order.
     pub fn seeded(endpoint: &str, seed: u64) -> Result<Self, ProxyError> {
-        let not_one = || ProxyError::Endpoint { endpoint: endpoint.to_owned() };
-        let upstream = endpoint.parse::<Uri>().map_err(|_| not_one())?;
-        if upstream.scheme() != Some(&Scheme::HTTP) {
-            return Err(not_one());
-        }
-        let upstream = upstream.authority().cloned().ok_or_else(not_one)?;
-
+        let upstream = authority(endpoint)?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -165,6 +170,9 @@ impl Proxy {
             begun: Instant::now(),
             log: Mutex::default(),
             rules: Mutex::default(),
+            sessions: Mutex::default(),
+            routes: Mutex::default(),
+            past: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             quiet: Notify::new(),
         });
@@ -181,6 +189,18 @@ impl Proxy {
     /// A caller with an endpoint of its own. Several may have one name.
     pub fn caller(&self, name: &str) -> Result<Caller, ProxyError> {
         self.shared.caller(name)
+    }
+
+    /// An access key of a session of this role: what it does not allow is answered as AWS does, and not passed on.
+    pub fn assume(&self, role: Role) -> String {
+        locked(&self.shared.sessions).assume(role)
+    }
+
+    /// Passes a service's calls on to another endpoint, such as Lambda's to a front door.
+    pub fn route(&self, service: &str, endpoint: &str) -> Result<(), ProxyError> {
+        let upstream = authority(endpoint)?;
+        locked(&self.shared.routes).insert(service.to_owned(), upstream);
+        Ok(())
     }
 
     /// Does this to these calls. Rules act in the order in which they came; of several faults the first is done, and
@@ -349,6 +369,10 @@ pub(crate) struct Shared {
     begun: Instant,
     log: Mutex<Log>,
     rules: Mutex<Rules>,
+    sessions: Mutex<Sessions>,
+    /// By service.
+    routes: Mutex<BTreeMap<String, Authority>>,
+    past: Mutex<Past>,
     in_flight: AtomicUsize,
     quiet: Notify,
 }
@@ -429,25 +453,27 @@ impl Shared {
         self: Arc<Self>,
         caller: Arc<CallerState>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, NoAnswer> {
+    ) -> Result<Response<Sent>, NoAnswer> {
         let (parts, body) = request.into_parts();
         // A caller that ends in the middle of a request has not called.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         let entry = self.arrived(&caller, &parts, &body)?;
         let in_flight = InFlight::new(Arc::clone(&self));
-        let verdict = Verdict::on(&entry, &mut locked(&self.rules).active);
+        let question = Question::of(&parts, &body);
+        let verdict = self.verdict(&entry, &question);
         if verdict.fault.is_some() {
             self.note(entry.index, |entry| entry.fault.clone_from(&verdict.fault));
         }
         // What is on its way arrives, whether the caller still waits for the answer or not.
-        let passing = Arc::clone(&self).pass(caller, entry, verdict, parts, body);
+        let passing = Arc::clone(&self).pass(caller, entry, verdict, question, parts, body);
         let passed = tokio::spawn(async move {
             let passed = passing.await;
             drop(in_flight);
             passed
         });
         match passed.await.map_err(|_| NoAnswer)? {
-            Passed::Answer(response) => Ok(response.map(Full::new)),
+            Passed::Answer(response) => Ok(response.map(Sent::whole)),
+            Passed::Half(response) => Ok(response.map(Sent::half)),
             Passed::Nothing => Err(NoAnswer),
             Passed::Never => future::pending().await,
         }
@@ -483,9 +509,17 @@ impl Shared {
             status: None,
             fault: None,
             applied: false,
+            granted: Vec::new(),
+            refused: None,
         };
         log.entries.push(entry.clone());
         Ok(entry)
+    }
+
+    fn verdict(&self, entry: &Entry, question: &Question) -> Verdict {
+        let past = locked(&self.past);
+        let is_known = |lag| past.before(&entry.service, question, lag, entry.at).is_some();
+        Verdict::on(entry, &mut locked(&self.rules).active, is_known)
     }
 
     async fn pass(
@@ -493,6 +527,7 @@ impl Shared {
         caller: Arc<CallerState>,
         entry: Entry,
         verdict: Verdict,
+        question: Question,
         parts: Parts,
         body: Bytes,
     ) -> Passed {
@@ -510,6 +545,16 @@ impl Shared {
             Some(Fault::Cancel(cancelled)) => {
                 Some(Answer::cancelled(cancelled, &Named::from(&parts, &body), &id))
             }
+            Some(Fault::Throttle) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::throttle(&named, index);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
+            Some(Fault::Break) => {
+                let named = Named::from(&parts, &body);
+                let refusal = Answer::failure(&named);
+                Some(Answer::refusal(&refusal, &named, &parts.method, &id))
+            }
             Some(Fault::Hang) => return Passed::Never,
             Some(Fault::DropRequest) => return Passed::Nothing,
             Some(Fault::KillBefore) => {
@@ -518,11 +563,24 @@ impl Shared {
             }
             _ => None,
         };
-        let response = match made {
-            Some(answer) => answer.into_response().ok(),
-            None => self.forward(index, parts, body).await,
+        let response = match (made, &verdict.fault) {
+            (Some(answer), _) => answer.into_response().ok(),
+            (None, Some(Fault::Stale(lag))) => {
+                locked(&self.past).before(&entry.service, &question, *lag, entry.at)
+            }
+            (None, _) => match self.denied(index, &parts, &body) {
+                Some(denial) => {
+                    let named = Named::from(&parts, &body);
+                    Answer::refusal(&denial, &named, &parts.method, &id).into_response().ok()
+                }
+                None => {
+                    let response = self.forward(&entry, parts, body).await;
+                    self.remember(&entry, question, response.as_ref());
+                    response
+                }
+            },
         };
-        let Some(response) = response else { return Passed::Nothing };
+        let Some(mut response) = response else { return Passed::Nothing };
         self.note(index, |entry| entry.status = Some(response.status().as_u16()));
         match verdict.fault {
             Some(Fault::DropAnswer) => return Passed::Nothing,
@@ -533,17 +591,60 @@ impl Shared {
             _ => {}
         }
         half_way(verdict.delay).await;
+        match verdict.fault {
+            // There is no middle of nothing.
+            Some(Fault::Truncate) if response.body().is_empty() => return Passed::Nothing,
+            Some(Fault::Truncate) => return Passed::Half(response),
+            Some(Fault::Shorten) => {
+                let half = response.body().len() / 2;
+                response.body_mut().truncate(half);
+                response.headers_mut().remove("content-length");
+            }
+            _ => {}
+        }
         self.note(index, |entry| entry.answered = Some(self.begun.elapsed()));
         Passed::Answer(response)
+    }
+
+    /// What AWS says instead of doing it, if the caller's role does not allow it.
+    fn denied(&self, index: usize, parts: &Parts, body: &Bytes) -> Option<Refusal> {
+        let judged = locked(&self.sessions).judge(parts, body)?;
+        match judged {
+            Ok(granted) => {
+                self.note(index, |entry| entry.granted = granted);
+                None
+            }
+            Err(refused) => {
+                let denial = authorize::denial(&refused, &Named::from(parts, body));
+                self.note(index, |entry| entry.refused = Some(refused));
+                Some(denial)
+            }
+        }
+    }
+
+    /// What later reads may be answered with.
+    fn remember(&self, entry: &Entry, question: Question, response: Option<&Response<Bytes>>) {
+        if !locked(&self.rules).active.iter().any(Active::is_stale) {
+            return;
+        }
+        let Some(response) = response else { return };
+        let mut past = locked(&self.past);
+        if entry.is_write && response.status().is_success() {
+            past.wrote(&entry.service, entry.at);
+        } else if !entry.is_write && !response.status().is_server_error() {
+            past.read(&entry.service, question, response, self.begun.elapsed());
+        }
     }
 
     /// AWS's answer. None: AWS is gone, or gave none.
     async fn forward(
         &self,
-        index: usize,
+        entry: &Entry,
         mut parts: Parts,
         body: Bytes,
     ) -> Option<Response<Bytes>> {
+        let index = entry.index;
+        let upstream = locked(&self.routes).get(&entry.service).cloned();
         // What is about the connection with the caller; `Expect` was met when the body was read.
         for name in ["connection", "expect", "keep-alive", "transfer-encoding"] {
             parts.headers.remove(name);
@@ -551,7 +652,7 @@ impl Shared {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::builder()
             .scheme(Scheme::HTTP)
-            .authority(self.upstream.clone())
+            .authority(upstream.unwrap_or_else(|| self.upstream.clone()))
             .path_and_query(path.unwrap_or(PathAndQuery::from_static("/")))
             .build()
             .ok()?;
@@ -580,6 +681,8 @@ impl Shared {
 /// What a caller gets.
 enum Passed {
     Answer(Response<Bytes>),
+    /// Half of it, and the connection ends.
+    Half(Response<Bytes>),
     /// The connection ends.
     Nothing,
     /// The connection stays, and nothing comes.
@@ -609,6 +712,12 @@ async fn half_way(round_trip: Duration) {
     if !round_trip.is_zero() {
         time::sleep(round_trip / 2).await;
     }
+}
+
+fn authority(endpoint: &str) -> Result<Authority, ProxyError> {
+    let uri = endpoint.parse::<Uri>().ok().filter(|uri| uri.scheme() == Some(&Scheme::HTTP));
+    let authority = uri.and_then(|uri| uri.authority().cloned());
+    authority.ok_or_else(|| ProxyError::Endpoint { endpoint: endpoint.to_owned() })
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -16,14 +16,14 @@ pub(super) struct Named {
     pub(super) operation: String,
     /// DynamoDB: `pk` of every item that the request names, in its order.
     pub(super) keys: Vec<String>,
-    /// What else it is about: a bucket, the ids in EC2's parameters, a table, a topic, a queue, a function.
+    /// What else it is about: a bucket, the ids in EC2's parameters, a table, a topic, a queue, a function, a rule, a trail.
     pub(super) resources: Vec<String>,
 }
 
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: DynamoDB, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -42,8 +42,10 @@ impl Named {
         let scope = header("authorization").and_then(signed_for).map(service_name);
         let path = parts.uri.path();
 
-        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.split_once('.')) {
+        // CloudTrail's has dots before the service.
+        if let Some((target, operation)) = header("x-amz-target").and_then(|t| t.rsplit_once('.')) {
             let service = match target.split('_').next() {
+                Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
                 _ => scope.unwrap_or(target),
@@ -104,8 +106,10 @@ fn signed_for(authorization: &str) -> Option<&str> {
 /// The SDK's name of a service, by the name that its requests are signed for.
 fn service_name(signed_for: &str) -> &str {
     match signed_for {
+        "cloudtrail" => "CloudTrail",
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
+        "events" => "EventBridge",
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
@@ -121,7 +125,8 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        return named.about(text("QueueUrl"));
+        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN"];
+        return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();
     let mut tables: Vec<String> = text("TableName").into_iter().collect();

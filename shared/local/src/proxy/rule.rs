@@ -134,12 +134,23 @@ pub enum Fault {
     Delay(Duration),
     /// An error of AWS's instead of the call.
     Refuse(Refusal),
+    /// Too many calls, in the words of the service, instead of the call.
+    Throttle,
+    /// A failure on AWS's side (5xx), in the words of the service, instead of the call.
+    Break,
     /// DynamoDB cancels the transaction, with this reason for some of its items and `None` for the others.
     Cancel(Cancelled),
     /// The call is applied, and the connection ends without an answer.
     DropAnswer,
     /// The connection ends without an answer, and the call is not applied.
     DropRequest,
+    /// The call is applied, and the connection ends in the middle of the answer, whose length promises more.
+    Truncate,
+    /// The call is applied, and the middle of the answer is its end: as HTTP it is whole, with the right length.
+    Shorten,
+    /// A read is answered as before the last write to its service, until so long after that write. One that was not made
+    /// before the write is answered as it is, and does not count. Consistent reads of DynamoDB are never so in AWS.
+    Stale(Duration),
     /// The call is not applied, and there is no answer for as long as the caller waits.
     Hang,
     /// The caller dies, and the call is not applied. A dead caller's later calls are not taken, nor logged.
@@ -236,6 +247,11 @@ impl Active {
         }
     }
 
+    /// Whether earlier answers are needed.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(self.action, Action::Fault(Fault::Stale(_)))
+    }
+
     pub(super) fn rule(&self) -> &Rule {
         &self.rule
     }
@@ -260,7 +276,12 @@ impl Active {
 }
 
 impl Verdict {
-    pub(super) fn on(entry: &Entry, rules: &mut [Active]) -> Self {
+    /// `is_known` says whether there is an answer from before the last write, which is not older than this.
+    pub(super) fn on(
+        entry: &Entry,
+        rules: &mut [Active],
+        is_known: impl Fn(Duration) -> bool,
+    ) -> Self {
         let mut verdict = Self::default();
         for active in rules {
             // A call that already meets its end does not count for the rules after.
@@ -275,6 +296,11 @@ impl Verdict {
                 if entry.operation != "TransactWriteItems" || !is_meant {
                     continue;
                 }
+            }
+            if let Action::Fault(Fault::Stale(lag)) = active.action
+                && (entry.is_write || !is_known(lag))
+            {
+                continue;
             }
             if !active.acts(entry) {
                 continue;

@@ -10,8 +10,12 @@ use serde_json::Value;
 
 use crate::Cloud;
 
+mod cloudtrail_logging;
 mod ec2_imdsv2;
 mod ec2_quarantine;
+mod quell_rule;
+mod quell_rule_disabled;
+mod quell_tampered;
 mod s3_block_public_access;
 mod s3_bucket;
 mod s3_public_acl;
@@ -37,8 +41,15 @@ impl Staged {
     /// `violating.json` is replaced in it too.
     pub fn about_it(&self, sample: &str) -> Result<String, Error> {
         let violating = match self.control {
+            "cloudtrail-logging" => {
+                include_str!("../../../../events/cloudtrail-logging/violating.json")
+            }
             "ec2-imdsv2" => include_str!("../../../../events/ec2-imdsv2/violating.json"),
             "ec2-quarantine" => include_str!("../../../../events/ec2-quarantine/violating.json"),
+            "quell-rule-disabled" => {
+                include_str!("../../../../events/quell-rule-disabled/violating.json")
+            }
+            "quell-tampered" => include_str!("../../../../events/quell-tampered/violating.json"),
             "s3-block-public-access" => {
                 include_str!("../../../../events/s3-block-public-access/violating.json")
             }
@@ -80,8 +91,11 @@ fn differing(one: &Value, other: &Value, pairs: &mut Vec<(String, String)>) {
 /// Makes the bad state of a control. `name` is unique among the stagings of one emulator.
 pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, Error> {
     match control {
+        "cloudtrail-logging" => cloudtrail_logging::stage(cloud, name).await,
         "ec2-imdsv2" => ec2_imdsv2::stage(cloud, name).await,
         "ec2-quarantine" => ec2_quarantine::stage(cloud, name).await,
+        "quell-rule-disabled" => quell_rule_disabled::stage(cloud, name).await,
+        "quell-tampered" => quell_tampered::stage(cloud, name).await,
         "s3-block-public-access" => s3_block_public_access::stage(cloud, name).await,
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
@@ -94,8 +108,11 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
 pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error> {
     let resource = &staged.resource;
     match staged.control {
+        "cloudtrail-logging" => cloudtrail_logging::is_violating(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::is_violating(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::is_violating(cloud, resource).await,
+        "quell-rule-disabled" => quell_rule_disabled::is_violating(cloud, resource).await,
+        "quell-tampered" => quell_tampered::is_violating(cloud, resource).await,
         "s3-block-public-access" => s3_block_public_access::is_violating(cloud, resource).await,
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
@@ -108,8 +125,11 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
 pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
     let resource = &staged.resource;
     match staged.control {
+        "cloudtrail-logging" => cloudtrail_logging::snapshot(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::snapshot(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::snapshot(cloud, resource).await,
+        "quell-rule-disabled" => quell_rule_disabled::snapshot(cloud, resource).await,
+        "quell-tampered" => quell_tampered::snapshot(cloud, resource).await,
         "s3-block-public-access" => s3_block_public_access::snapshot(cloud, resource).await,
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,

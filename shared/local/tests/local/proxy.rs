@@ -29,9 +29,12 @@ use quell_local::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CONTROLS: [&str; 6] = [
+const CONTROLS: [&str; 9] = [
+    "cloudtrail-logging",
     "ec2-imdsv2",
     "ec2-quarantine",
+    "quell-rule-disabled",
+    "quell-tampered",
     "s3-block-public-access",
     "s3-public-acl",
     "s3-public-policy",
@@ -63,7 +66,8 @@ async fn calls_are_named_as_the_sdk_names_them() {
     sent.sort();
     assert_eq!(logged, sent);
     let services: BTreeSet<_> = sent.iter().map(|(service, _)| service.as_str()).collect();
-    assert_eq!(services, BTreeSet::from(["DynamoDB", "EC2", "S3", "S3 Control", "SNS", "SQS"]));
+    let all = ["CloudTrail", "DynamoDB", "EC2", "EventBridge", "S3", "S3 Control", "SNS", "SQS"];
+    assert_eq!(services, BTreeSet::from(all));
 }
 
 #[tokio::test]
@@ -203,6 +207,161 @@ async fn the_sdk_tries_again_what_is_throttled() {
     put(&rig.proxied().dynamodb, &rig.stack.ledger, "REC#a").await.unwrap();
     let statuses: Vec<_> = rig.proxy.log().iter().map(|call| call.status).collect();
     assert_eq!(statuses, [Some(400), Some(200)]);
+}
+
+#[tokio::test]
+async fn throttles_and_failures_are_told_in_each_services_own_words() {
+    let rig = Rig::start().await;
+    let cloud = rig.once();
+    let never = RetryConfig::disabled();
+    let lambda =
+        aws_sdk_lambda::Client::new(&cloud.sdk.to_builder().retry_config(never.clone()).build());
+    let cloudwatch =
+        aws_sdk_cloudwatch::Client::new(&cloud.sdk.to_builder().retry_config(never).build());
+    let mut told = Vec::new();
+    for fault in [Fault::Throttle, Fault::Break] {
+        rig.proxy.heal();
+        rig.proxy.fault(Calls::any(), fault);
+        told.push(
+            [
+                meta(cloud.dynamodb.list_tables().send().await),
+                meta(cloud.dynamodb.list_tables().send().await),
+                meta(cloud.sqs.list_queues().send().await),
+                meta(cloud.sns.list_topics().send().await),
+                meta(cloud.ec2.describe_instances().send().await),
+                meta(cloud.s3.get_bucket_acl().bucket("b").send().await),
+                meta(cloud.s3control.get_public_access_block().account_id(ACCOUNT).send().await),
+                meta(cloudwatch.list_metrics().send().await),
+                meta(lambda.invoke().function_name("f").send().await),
+            ]
+            .map(|(code, _)| code.unwrap()),
+        );
+    }
+    assert_eq!(
+        told[0],
+        [
+            "ProvisionedThroughputExceededException",
+            "ThrottlingException",
+            "RequestThrottled",
+            "Throttling",
+            "RequestLimitExceeded",
+            "SlowDown",
+            "SlowDown",
+            "ThrottlingException",
+            "TooManyRequestsException",
+        ]
+    );
+    assert_eq!(
+        told[1],
+        [
+            "InternalServerError",
+            "InternalServerError",
+            "InternalFailure",
+            "InternalFailure",
+            "Unavailable",
+            "InternalError",
+            "InternalError",
+            "InternalServiceFault",
+            "ServiceException",
+        ]
+    );
+    assert_eq!(rig.proxy.count(|call| call.applied), 0);
+}
+
+/// Were one of them no throttle or failure to the SDK, it would not be worth another try.
+#[tokio::test]
+async fn the_sdk_knows_each_throttle_and_failure_for_one() {
+    let rig = Rig::start().await;
+    let cloud = rig.proxied();
+    let lambda = aws_sdk_lambda::Client::new(&cloud.sdk);
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(&cloud.sdk);
+    for fault in [Fault::Throttle, Fault::Break] {
+        rig.proxy.heal();
+        rig.proxy.clear();
+        rig.proxy.fault(Calls::any(), fault);
+        let _ = tokio::join!(
+            cloud.dynamodb.list_tables().send(),
+            cloud.sqs.list_queues().send(),
+            cloud.sns.list_topics().send(),
+            cloud.ec2.describe_instances().send(),
+            cloud.s3.get_bucket_acl().bucket("b").send(),
+            cloud.s3control.get_public_access_block().account_id(ACCOUNT).send(),
+            cloudwatch.list_metrics().send(),
+            lambda.invoke().function_name("f").send(),
+        );
+        for service in ["DynamoDB", "SQS", "SNS", "EC2", "S3", "S3 Control", "CloudWatch", "Lambda"]
+        {
+            assert_eq!(rig.proxy.count(|call| call.service == service), 3, "{service}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_end_in_the_middle_after_the_call_was_applied() {
+    let rig = Rig::start().await;
+    rig.proxy.fault(Calls::any().operation("GetItem"), Fault::Truncate);
+    put(&rig.proxied().dynamodb, &rig.stack.ledger, "REC#a").await.unwrap();
+    let read = rig.once().dynamodb.get_item().table_name(&rig.stack.ledger);
+    let error = read.key("pk", s("REC#a")).key("sk", s("ITEM")).send().await.unwrap_err();
+    assert!(matches!(error, SdkError::ResponseError(_)), "{error:?}");
+    let log = rig.proxy.log();
+    assert_eq!((log[1].applied, log[1].answered), (true, None), "{log:?}");
+}
+
+#[tokio::test]
+async fn half_an_answer_can_look_like_a_whole_one() {
+    let rig = Rig::start().await;
+    rig.proxy.fault(Calls::any().operation("GetItem"), Fault::Shorten);
+    put(&rig.proxied().dynamodb, &rig.stack.ledger, "REC#a").await.unwrap();
+    let read = rig.once().dynamodb.get_item().table_name(&rig.stack.ledger);
+    let error = read.key("pk", s("REC#a")).key("sk", s("ITEM")).send().await.unwrap_err();
+    assert_eq!(error.raw_response().map(|raw| raw.status().as_u16()), Some(200), "{error:?}");
+    let log = rig.proxy.log();
+    assert!(log[1].applied && log[1].answered.is_some(), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_read_can_be_answered_as_before_the_last_write() {
+    let rig = Rig::start().await;
+    let stale = Fault::Stale(Duration::from_secs(3600));
+    let rule = rig.proxy.fault(Calls::any().operation("GetItem").first(2), stale);
+    let client = rig.proxied().dynamodb;
+    let mut seen = Vec::new();
+    let read = async || {
+        let read = client.get_item().table_name(&rig.stack.ledger);
+        read.key("pk", s("REC#a")).key("sk", s("ITEM")).send().await.unwrap().item.is_some()
+    };
+    for _ in 0..3 {
+        seen.push(read().await);
+    }
+    assert_eq!((seen, rule.fired()), (vec![false, false, false], 0), "nothing was written yet");
+    put(&client, &rig.stack.ledger, "REC#a").await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(read().await);
+    }
+    assert_eq!((seen, rule.fired()), (vec![false, false, true, true], 2));
+
+    // What was never asked before is answered as it is.
+    put(&client, &rig.stack.ledger, "REC#b").await.unwrap();
+    let other = client.get_item().table_name(&rig.stack.ledger);
+    let other = other.key("pk", s("REC#b")).key("sk", s("ITEM")).send().await.unwrap();
+    assert!(other.item.is_some());
+}
+
+#[tokio::test]
+async fn an_old_answer_is_given_no_longer_than_said() {
+    let rig = Rig::start().await;
+    rig.proxy.fault(Calls::any().operation("GetItem"), Fault::Stale(Duration::ZERO));
+    let client = rig.proxied().dynamodb;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let read = client.get_item().table_name(&rig.stack.ledger);
+        let read = read.key("pk", s("REC#a")).key("sk", s("ITEM")).send().await.unwrap();
+        seen.push(read.item.is_some());
+        put(&client, &rig.stack.ledger, "REC#a").await.unwrap();
+    }
+    assert_eq!(seen, [false, true]);
 }
 
 #[tokio::test]
@@ -554,8 +713,10 @@ impl Sent {
             };
         }
         Cloud {
+            cloudtrail: noted!(cloudtrail, aws_sdk_cloudtrail),
             dynamodb: noted!(dynamodb, aws_sdk_dynamodb),
             ec2: noted!(ec2, aws_sdk_ec2),
+            events: noted!(events, aws_sdk_eventbridge),
             s3: noted!(s3, aws_sdk_s3),
             s3control: noted!(s3control, aws_sdk_s3control),
             sns: noted!(sns, aws_sdk_sns),

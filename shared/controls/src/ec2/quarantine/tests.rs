@@ -44,7 +44,7 @@ fn signal(trigger: Trigger) -> Signal {
 }
 
 fn finding(kind: &str, severity: f64, resource: Value) -> Signal {
-    signal(Trigger::GuardDuty { kind: kind.to_owned(), severity, resource })
+    signal(Trigger::GuardDuty { kind: kind.to_owned(), severity, resource, affected: json!(null) })
 }
 
 #[test]

@@ -1,0 +1,315 @@
+//! Keeps trails logging.
+//!
+//! ## What it fixes
+//! A trail that was stopped. It is started again; its settings, its selectors and its bucket stay as they are. What was
+//! called in between is lost to the trail; CloudTrail's event history has the management events of the last 90 days.
+//!
+//! ## Why it matters
+//! Stopping the trail is how attackers begin. It also makes Quell deaf: EventBridge delivers API calls only while a trail
+//! that records management events is logging.
+//!
+//! ## What can break
+//! Nothing but the bill for a trail that was stopped to save money: delete it, or exempt it. Where the stopped trail was
+//! the only one, the call that stopped it may be the last that is heard, or not be heard at all: GuardDuty says so
+//! minutes later, and the alarm on Quell's heartbeat sounds after a quarter of an hour. The trail of an organisation
+//! can be started in its management account only: elsewhere the fix fails, and says so.
+//!
+//! ## Undo
+//! There is none: Quell holds no right to stop a trail, so that nobody who gets hold of its credentials can. Stop it yourself.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_cloudtrail::Client;
+use quell_engine::{
+    CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan, Progress, Safety,
+    Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::partition;
+
+pub struct Logging {
+    cloudtrail: Client,
+    account: String,
+    region: String,
+}
+
+/// A trail: its name if it is one of this account and region, else its ARN.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Trail(String);
+
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Recording {
+    pub is_logging: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Start,
+}
+
+const STATUS: &str = "cloudtrail:GetTrailStatus";
+const TAGS: &str = "cloudtrail:ListTags";
+const START: &str = "cloudtrail:StartLogging";
+
+/// The type under which GuardDuty names a trail.
+const TRAIL_TYPE: &str = "AWS::CloudTrail::Trail";
+
+impl Control for Logging {
+    const META: Meta = Meta {
+        id: "cloudtrail-logging",
+        title: "CloudTrail trails keep logging",
+        risk: "A trail was stopped: what is done in the account from now on is not recorded, and Quell may not hear of it.",
+        severity: Severity::Critical,
+        safety: Safety::Safe,
+        reversible: false,
+        satisfies: &[
+            "securityhub/CloudTrail.1",
+            "cis-aws-3.0.0/3.1",
+            "cis-aws-5.0.0/3.1",
+            "nist-800-53-r5/AU-2",
+            "nist-800-53-r5/AU-12",
+        ],
+        function: "audit-trail",
+        listens: &[
+            Listen::ApiCall {
+                source: "aws.cloudtrail",
+                service: "cloudtrail.amazonaws.com",
+                calls: &["StopLogging"],
+            },
+            Listen::GuardDuty {
+                types: &["Stealth:IAMUser/CloudTrailLoggingDisabled"],
+                min_severity: 0.0,
+            },
+        ],
+        reads: &[STATUS, TAGS],
+        writes: &[START],
+        visible_within: 0,
+        source: file!(),
+    };
+
+    type Target = Trail;
+    type State = Recording;
+    type Change = Change;
+
+    fn connect(aws: &Clients) -> Self {
+        let config = aws_sdk_cloudtrail::config::Builder::from(aws.sdk()).interceptor(aws.calls());
+        Self {
+            cloudtrail: Client::from_conf(config.build()),
+            account: aws.account().to_owned(),
+            region: aws.region().to_owned(),
+        }
+    }
+
+    fn targets(signal: &Signal) -> Result<Vec<Trail>, TargetError> {
+        if !Self::META.hears(signal) {
+            return Ok(Vec::new());
+        }
+        let (field, name) = match &signal.trigger {
+            Trigger::ApiCall { parameters, .. } => {
+                ("requestParameters.name", parameters.get("name").and_then(|name| name.as_str()))
+            }
+            Trigger::GuardDuty { affected, .. } => {
+                // It also tells of the bucket of a trail, which is somebody else's business.
+                let is_of_others = affected.as_object().is_some_and(|affected| {
+                    !affected.is_empty() && !affected.contains_key(TRAIL_TYPE)
+                });
+                if is_of_others {
+                    return Ok(Vec::new());
+                }
+                (
+                    "service.action.awsApiCallAction.affectedResources",
+                    affected.get(TRAIL_TYPE).and_then(|name| name.as_str()),
+                )
+            }
+            Trigger::Manual { resource, .. } => ("detail.resource", Some(resource.trim())),
+            _ => return Ok(Vec::new()),
+        };
+        let trail = name.and_then(|name| trail(name, &signal.account, &signal.region));
+        let trail = trail.ok_or_else(|| TargetError {
+            control: Self::META.id,
+            field,
+            reason: "it is neither the name nor the ARN of a trail".to_owned(),
+        })?;
+        Ok(vec![trail])
+    }
+
+    async fn assess(&self, trail: &Trail) -> Result<Option<Recording>, CallError> {
+        let status = self.cloudtrail.get_trail_status().name(&trail.0).send().await.during(STATUS);
+        let status = status.or_missing(&["TrailNotFoundException"])?;
+        Ok(status.map(|status| Recording { is_logging: status.is_logging() == Some(true) }))
+    }
+
+    async fn tags(&self, trail: &Trail) -> Result<BTreeMap<String, String>, CallError> {
+        let arn = Self::arn(trail, &self.account, &self.region);
+        let found = self.cloudtrail.list_tags().resource_id_list(arn).send().await.during(TAGS)?;
+        let tags = found.resource_tag_list.unwrap_or_default().into_iter();
+        let tags = tags.flat_map(|found| found.tags_list.unwrap_or_default());
+        Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
+    }
+
+    fn plan(found: &Recording) -> Plan<Change> {
+        if found.is_logging { Plan::nothing() } else { Plan::one(Change::Start) }
+    }
+
+    async fn apply(
+        &self,
+        trail: &Trail,
+        Change::Start: &Change,
+        _: &Progress<'_>,
+    ) -> Result<Option<String>, CallError> {
+        self.cloudtrail.start_logging().name(&trail.0).send().await.during(START)?;
+        Ok(None)
+    }
+
+    fn revert(_: &Recording, _: &Recording) -> Plan<Change> {
+        Plan::nothing()
+    }
+
+    fn describe(_: &Recording, Change::Start: &Change) -> Description {
+        Description {
+            action: START.into(),
+            effect: Effect::Set,
+            minus: vec!["logging: off".to_owned()],
+            plus: vec!["logging: on".to_owned()],
+        }
+    }
+
+    fn console(trail: &Trail, region: &str) -> String {
+        let console = partition::console("cloudtrailv2", region);
+        match trail.0.starts_with("arn:") {
+            true => format!("{console}#/trails/{trail}"),
+            false => format!("{console}#/trails"),
+        }
+    }
+
+    fn arn(trail: &Trail, account: &str, region: &str) -> String {
+        if trail.0.starts_with("arn:") {
+            return trail.0.clone();
+        }
+        format!("arn:{}:cloudtrail:{region}:{account}:trail/{trail}", partition::of(region))
+    }
+}
+
+/// A trail by its name or its ARN.
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StopLogging.html>
+fn trail(text: &str, account: &str, region: &str) -> Option<Trail> {
+    let is_name = |name: &str| {
+        (3..=128).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    if is_name(text) {
+        return Some(Trail(text.to_owned()));
+    }
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ["arn", partition, "cloudtrail", place, owner, resource] = parts.as_slice() else {
+        return None;
+    };
+    let name = resource.strip_prefix("trail/").filter(|name| is_name(name))?;
+    let is_account = owner.len() == 12 && owner.bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if !is_account || !is_word(place) || *partition != partition::of(region) {
+        return None;
+    }
+    let is_here = *owner == account && *place == region;
+    Some(Trail(if is_here { name.to_owned() } else { text.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::s3::tests::signal;
+
+    fn stopped(parameters: Value) -> Signal {
+        signal(Trigger::ApiCall {
+            service: "cloudtrail.amazonaws.com".into(),
+            name: "StopLogging".into(),
+            parameters,
+            response: json!(null),
+            resources: Vec::new(),
+        })
+    }
+
+    fn named(signal: &Signal) -> Result<Vec<String>, TargetError> {
+        Ok(Logging::targets(signal)?.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_trail_of_here_is_known_by_its_name_and_another_by_its_arn() {
+        let here = "arn:aws:cloudtrail:eu-west-1:123456789012:trail/all-calls";
+        let organisation = "arn:aws:cloudtrail:us-east-1:210987654321:trail/all-calls";
+        for (name, trail) in
+            [("all-calls", "all-calls"), (here, "all-calls"), (organisation, organisation)]
+        {
+            assert_eq!(named(&stopped(json!({"name": name}))).unwrap(), [trail]);
+            let finding = signal(Trigger::GuardDuty {
+                kind: "Stealth:IAMUser/CloudTrailLoggingDisabled".into(),
+                severity: 2.0,
+                resource: json!({}),
+                affected: json!({"AWS::CloudTrail::Trail": name}),
+            });
+            assert_eq!(named(&finding).unwrap(), [trail]);
+        }
+        let trail = Trail("all-calls".to_owned());
+        assert_eq!(Logging::arn(&trail, "123456789012", "eu-west-1"), here);
+        let trail = Trail(organisation.to_owned());
+        assert_eq!(Logging::arn(&trail, "123456789012", "eu-west-1"), organisation);
+    }
+
+    #[test]
+    fn what_names_no_trail_is_an_error() {
+        for name in [
+            json!(null),
+            json!(7),
+            json!("-all"),
+            json!("all calls"),
+            json!("all/../calls"),
+            json!("arn:aws:cloudtrail:eu-west-1:123456789012:trail/*"),
+            json!("arn:aws:cloudtrail:eu-west-1:12345:trail/all-calls"),
+            json!("arn:aws-cn:cloudtrail:eu-west-1:123456789012:trail/all-calls"),
+            json!("arn:aws:s3:eu-west-1:123456789012:trail/all-calls"),
+        ] {
+            let error = named(&stopped(json!({"name": name}))).unwrap_err();
+            assert_eq!(error.field, "requestParameters.name", "{name}");
+        }
+        assert!(named(&stopped(json!(null))).is_err());
+    }
+
+    #[test]
+    fn a_finding_about_a_bucket_is_for_others_and_one_about_nothing_an_error() {
+        let finding = |affected| {
+            signal(Trigger::GuardDuty {
+                kind: "Stealth:IAMUser/CloudTrailLoggingDisabled".into(),
+                severity: 2.0,
+                resource: json!({}),
+                affected,
+            })
+        };
+        assert_eq!(named(&finding(json!({"AWS::S3::Bucket": "calls"}))).unwrap(), [""; 0]);
+        for nothing in [json!(null), json!({}), json!({"AWS::CloudTrail::Trail": 7})] {
+            assert!(named(&finding(nothing)).is_err());
+        }
+    }
+
+    #[test]
+    fn only_a_stopped_trail_is_started_and_nothing_stops_one() {
+        let (off, on) = (Recording { is_logging: false }, Recording { is_logging: true });
+        assert_eq!(Logging::plan(&off).changes, [Change::Start]);
+        assert!(Logging::plan(&on).is_empty());
+        assert!(Logging::revert(&off, &on).is_empty());
+    }
+}

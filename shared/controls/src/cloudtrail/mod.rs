@@ -1,0 +1,3 @@
+//! Controls for CloudTrail's trails.
+
+pub mod logging;

@@ -1,0 +1,648 @@
+//! Which actions, on which resources, with which context keys AWS asks for at each operation that Quell calls. An
+//! operation that is not here is denied.
+//!
+//! From the Service Authorization Reference, a page for each service ([`PAGES`]), and where it does not name operations:
+//! - S3: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
+//! - tags at creation: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>
+//! - transactions: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+//!
+//! Where the reference calls a resource of an action optional, it is asked for here: a role that is allowed more than
+//! AWS asks for is found by taking actions away, one that is allowed less would only be found on AWS.
+
+use std::collections::BTreeMap;
+
+use super::policy::Context;
+
+/// A call, as far as IAM looks at it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// As the SDKs name it, such as `S3 Control`.
+    pub service: String,
+    /// As the SDKs name it.
+    pub operation: String,
+    pub region: String,
+    /// Of the caller, and of what it names without saying whose it is.
+    pub account: String,
+    /// Forms as they were sent (`TagSpecification.1.Tag.1.Key`); of paths and JSON `Bucket`, `FunctionName`,
+    /// `IndexName` and the like.
+    pub parameters: Vec<(String, String)>,
+    /// DynamoDB: what is read or written, in the order of the request.
+    pub items: Vec<Item>,
+}
+
+/// A table, and a key in it if the request names one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Item {
+    /// In a transaction: `Put`, `Update`, `Delete`, `ConditionCheck` or `Get`.
+    pub kind: String,
+    /// Name or ARN.
+    pub table: String,
+    /// The partition key.
+    pub key: Option<String>,
+}
+
+/// One question to IAM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Such as `ec2:CreateTags`.
+    pub action: String,
+    /// An ARN; with `*` where the resource is yet to be made; `*` if the action has no resources.
+    pub resource: String,
+    pub context: Context,
+}
+
+/// It is not known what AWS asks for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{service} {operation} {reason}; shared/local/src/iam/actions.rs has what is known")]
+pub struct UnknownOperation {
+    pub service: String,
+    pub operation: String,
+    pub reason: String,
+}
+
+/// What an operation needs: all of it.
+#[derive(Debug)]
+pub(super) struct Operation {
+    service: &'static str,
+    name: &'static str,
+    needs: &'static [Need],
+}
+
+type Need = (&'static str, &'static [On]);
+
+/// On which resources an action has to be allowed. `{}` in an ARN is the value of the parameter.
+#[derive(Debug)]
+enum On {
+    /// It has none.
+    Everything,
+    /// Each that the parameter names, at least one.
+    Each(&'static str, &'static str),
+    /// Each that the parameter names, if any.
+    Also(&'static str, &'static str),
+    /// Some, if the parameter is there.
+    If(&'static str, &'static str),
+    /// One that the call makes, or that the request does not name.
+    Some(&'static str),
+    /// What the ids in the parameter name.
+    Ids(&'static str),
+    /// What is tagged while it is made.
+    TagSpecifications,
+    /// The table with all keys of the request.
+    Table,
+    /// The index that is asked, else the table.
+    Queried,
+    /// The items of a transaction that are of this kind.
+    Items(&'static str),
+}
+
+const BUCKET: &str = "arn:{partition}:s3:::{}";
+const INSTANCE: &str = "arn:{partition}:ec2:{region}:{account}:instance/{}";
+const INTERFACE: &str = "arn:{partition}:ec2:{region}:{account}:network-interface/{}";
+const GROUP: &str = "arn:{partition}:ec2:{region}:{account}:security-group/{}";
+const RULE: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/{}";
+/// Snapshots have no account in their ARN.
+const SNAPSHOT: &str = "arn:{partition}:ec2:{region}::snapshot/{}";
+const SUBNET: &str = "arn:{partition}:ec2:{region}:{account}:subnet/{}";
+const VOLUME: &str = "arn:{partition}:ec2:{region}:{account}:volume/{}";
+const VPC: &str = "arn:{partition}:ec2:{region}:{account}:vpc/{}";
+const TABLE: &str = "arn:{partition}:dynamodb:{region}:{account}:table/{}";
+const FUNCTION: &str = "arn:{partition}:lambda:{region}:{account}:function:{}";
+const EVENT_RULE: &str = "arn:{partition}:events:{region}:{account}:rule/{}";
+const TRAIL: &str = "arn:{partition}:cloudtrail:{region}:{account}:trail/{}";
+/// The parameter is an ARN.
+const ARN: &str = "{}";
+
+/// The kinds of EC2's resources that are tagged here, by how their ids begin.
+const EC2_IDS: [(&str, &str, &str); 8] = [
+    ("eni-", "network-interface", INTERFACE),
+    ("i-", "instance", INSTANCE),
+    ("sg-", "security-group", GROUP),
+    ("sgr-", "security-group-rule", RULE),
+    ("snap-", "snapshot", SNAPSHOT),
+    ("subnet-", "subnet", SUBNET),
+    ("vol-", "volume", VOLUME),
+    ("vpc-", "vpc", VPC),
+];
+
+/// By service and name.
+const OPERATIONS: &[Operation] = {
+    use On::{
+        Also, Each, Everything, Ids, If, Items, Queried, Some as Any, Table, TagSpecifications,
+    };
+    const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
+        Operation { service, name, needs }
+    }
+    const IN_BUCKET: &[On] = &[Each(BUCKET, "Bucket")];
+    const ALL: &[On] = &[Everything];
+    &[
+        of(
+            "CloudTrail",
+            "GetTrailStatus",
+            &[("cloudtrail:GetTrailStatus", &[Each(TRAIL, "Name")])],
+        ),
+        of("CloudTrail", "ListTags", &[("cloudtrail:ListTags", &[Each(TRAIL, "ResourceIdList")])]),
+        of("CloudTrail", "StartLogging", &[("cloudtrail:StartLogging", &[Each(TRAIL, "Name")])]),
+        of("CloudWatch", "GetMetricStatistics", &[("cloudwatch:GetMetricStatistics", ALL)]),
+        of("DynamoDB", "BatchGetItem", &[("dynamodb:BatchGetItem", &[Table])]),
+        of("DynamoDB", "BatchWriteItem", &[("dynamodb:BatchWriteItem", &[Table])]),
+        of("DynamoDB", "DeleteItem", &[("dynamodb:DeleteItem", &[Table])]),
+        of("DynamoDB", "GetItem", &[("dynamodb:GetItem", &[Table])]),
+        of("DynamoDB", "PutItem", &[("dynamodb:PutItem", &[Table])]),
+        of("DynamoDB", "Query", &[("dynamodb:Query", &[Queried])]),
+        of("DynamoDB", "Scan", &[("dynamodb:Scan", &[Queried])]),
+        of("DynamoDB", "TransactGetItems", &[("dynamodb:GetItem", &[Items("Get")])]),
+        of(
+            "DynamoDB",
+            "TransactWriteItems",
+            &[
+                ("dynamodb:ConditionCheckItem", &[Items("ConditionCheck")]),
+                ("dynamodb:DeleteItem", &[Items("Delete")]),
+                ("dynamodb:PutItem", &[Items("Put")]),
+                ("dynamodb:UpdateItem", &[Items("Update")]),
+            ],
+        ),
+        of("DynamoDB", "UpdateItem", &[("dynamodb:UpdateItem", &[Table])]),
+        of(
+            "EC2",
+            "AuthorizeSecurityGroupEgress",
+            &[
+                ("ec2:AuthorizeSecurityGroupEgress", &[Each(GROUP, "GroupId"), Any(RULE)]),
+                ("ec2:CreateTags", &[TagSpecifications]),
+            ],
+        ),
+        of(
+            "EC2",
+            "AuthorizeSecurityGroupIngress",
+            &[
+                ("ec2:AuthorizeSecurityGroupIngress", &[Each(GROUP, "GroupId"), Any(RULE)]),
+                ("ec2:CreateTags", &[TagSpecifications]),
+            ],
+        ),
+        of(
+            "EC2",
+            "CreateSecurityGroup",
+            &[
+                ("ec2:CreateSecurityGroup", &[Any(GROUP), Each(VPC, "VpcId")]),
+                ("ec2:CreateTags", &[TagSpecifications]),
+            ],
+        ),
+        // Not `ec2:CreateSnapshot`: the reference has an action of its own for snapshots of all volumes of an instance.
+        of(
+            "EC2",
+            "CreateSnapshots",
+            &[
+                (
+                    "ec2:CreateSnapshots",
+                    &[
+                        Each(INSTANCE, "InstanceSpecification.InstanceId"),
+                        Any(SNAPSHOT),
+                        Any(VOLUME),
+                    ],
+                ),
+                ("ec2:CreateTags", &[TagSpecifications]),
+            ],
+        ),
+        of("EC2", "CreateTags", &[("ec2:CreateTags", &[Ids("ResourceId")])]),
+        of("EC2", "DeleteSecurityGroup", &[("ec2:DeleteSecurityGroup", &[Each(GROUP, "GroupId")])]),
+        of("EC2", "DeleteTags", &[("ec2:DeleteTags", &[Ids("ResourceId")])]),
+        of(
+            "EC2",
+            "DescribeInstanceAttribute",
+            &[("ec2:DescribeInstanceAttribute", &[Each(INSTANCE, "InstanceId")])],
+        ),
+        of("EC2", "DescribeInstances", &[("ec2:DescribeInstances", ALL)]),
+        of("EC2", "DescribeNetworkInterfaces", &[("ec2:DescribeNetworkInterfaces", ALL)]),
+        of("EC2", "DescribeSecurityGroupRules", &[("ec2:DescribeSecurityGroupRules", ALL)]),
+        of("EC2", "DescribeSecurityGroups", &[("ec2:DescribeSecurityGroups", ALL)]),
+        of("EC2", "DescribeSnapshots", &[("ec2:DescribeSnapshots", ALL)]),
+        of(
+            "EC2",
+            "ModifyInstanceAttribute",
+            &[(
+                "ec2:ModifyInstanceAttribute",
+                &[
+                    Each(INSTANCE, "InstanceId"),
+                    Also(GROUP, "GroupId"),
+                    If(VOLUME, "BlockDeviceMapping.DeviceName"),
+                ],
+            )],
+        ),
+        of(
+            "EC2",
+            "ModifyInstanceMetadataOptions",
+            &[("ec2:ModifyInstanceMetadataOptions", &[Each(INSTANCE, "InstanceId")])],
+        ),
+        of(
+            "EC2",
+            "ModifyNetworkInterfaceAttribute",
+            &[(
+                "ec2:ModifyNetworkInterfaceAttribute",
+                &[
+                    Each(INTERFACE, "NetworkInterfaceId"),
+                    Also(GROUP, "SecurityGroupId"),
+                    Any(INSTANCE),
+                    Any(SUBNET),
+                ],
+            )],
+        ),
+        of(
+            "EC2",
+            "RevokeSecurityGroupEgress",
+            &[("ec2:RevokeSecurityGroupEgress", &[Each(GROUP, "GroupId")])],
+        ),
+        of(
+            "EC2",
+            "RevokeSecurityGroupIngress",
+            &[("ec2:RevokeSecurityGroupIngress", &[Each(GROUP, "GroupId")])],
+        ),
+        of("EventBridge", "DescribeRule", &[("events:DescribeRule", &[Each(EVENT_RULE, "Name")])]),
+        of("EventBridge", "EnableRule", &[("events:EnableRule", &[Each(EVENT_RULE, "Name")])]),
+        of(
+            "EventBridge",
+            "ListTagsForResource",
+            &[("events:ListTagsForResource", &[Each(EVENT_RULE, "ResourceARN")])],
+        ),
+        of("Lambda", "Invoke", &[("lambda:InvokeFunction", &[Each(FUNCTION, "FunctionName")])]),
+        of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
+        of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
+        of("S3", "GetBucketAcl", &[("s3:GetBucketAcl", IN_BUCKET)]),
+        of("S3", "GetBucketOwnershipControls", &[("s3:GetBucketOwnershipControls", IN_BUCKET)]),
+        of("S3", "GetBucketPolicy", &[("s3:GetBucketPolicy", IN_BUCKET)]),
+        of("S3", "GetBucketTagging", &[("s3:GetBucketTagging", IN_BUCKET)]),
+        of("S3", "GetPublicAccessBlock", &[("s3:GetBucketPublicAccessBlock", IN_BUCKET)]),
+        of("S3", "HeadBucket", &[("s3:ListBucket", IN_BUCKET)]),
+        of("S3", "ListBuckets", &[("s3:ListAllMyBuckets", ALL)]),
+        of("S3", "PutBucketAcl", &[("s3:PutBucketAcl", IN_BUCKET)]),
+        of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
+        of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
+        of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of("SNS", "Publish", &[("sns:Publish", &[Each(ARN, "TopicArn")])]),
+        of("STS", "AssumeRole", &[("sts:AssumeRole", &[Each(ARN, "RoleArn")])]),
+        // Nobody needs a permission for it: it is never asked for.
+        of("STS", "GetCallerIdentity", &[]),
+    ]
+};
+
+/// What an action can do, in the reference's words.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Access {
+    List,
+    Read,
+    Write,
+    Tagging,
+    PermissionsManagement,
+}
+
+/// What the reference says of an action.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    pub action: &'static str,
+    pub access: Access,
+    /// It can be allowed on single resources. If not, AWS wants `Resource: "*"`.
+    pub has_resources: bool,
+}
+
+impl Access {
+    pub fn is_write(self) -> bool {
+        self > Self::Read
+    }
+}
+
+impl Facts {
+    /// The page that says so.
+    pub fn page(&self) -> &'static str {
+        let prefix = self.action.split(':').next().unwrap_or_default();
+        PAGES.iter().find(|(of, _)| *of == prefix).map_or("", |(_, page)| page)
+    }
+}
+
+/// The actions that some operation asks for.
+pub(super) fn asked_for() -> Vec<&'static str> {
+    OPERATIONS.iter().flat_map(|operation| operation.needs).map(|(action, _)| *action).collect()
+}
+
+/// What is known of an action.
+pub fn facts(action: &str) -> Option<&'static Facts> {
+    FACTS.iter().find(|facts| facts.action == action)
+}
+
+/// By the prefix of the actions.
+pub const PAGES: [(&str, &str); 12] = [
+    (
+        "cloudtrail",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
+    ),
+    (
+        "cloudwatch",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
+    ),
+    (
+        "dynamodb",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html",
+    ),
+    (
+        "ec2",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html",
+    ),
+    (
+        "events",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html",
+    ),
+    (
+        "lambda",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html",
+    ),
+    (
+        "logs",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html",
+    ),
+    ("s3", "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html"),
+    (
+        "sns",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html",
+    ),
+    (
+        "sqs",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html",
+    ),
+    (
+        "sts",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html",
+    ),
+    (
+        "xray",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html",
+    ),
+];
+
+/// By action.
+const FACTS: &[Facts] = {
+    use Access::{List, PermissionsManagement, Read, Tagging, Write};
+    const fn of(action: &'static str, access: Access, has_resources: bool) -> Facts {
+        Facts { action, access, has_resources }
+    }
+    &[
+        of("cloudtrail:GetTrailStatus", Read, true),
+        of("cloudtrail:ListTags", Read, true),
+        of("cloudtrail:StartLogging", Write, true),
+        of("cloudwatch:GetMetricStatistics", Read, false),
+        of("dynamodb:BatchGetItem", Read, true),
+        of("dynamodb:BatchWriteItem", Write, true),
+        of("dynamodb:ConditionCheckItem", Read, true),
+        of("dynamodb:DeleteItem", Write, true),
+        of("dynamodb:GetItem", Read, true),
+        of("dynamodb:PutItem", Write, true),
+        of("dynamodb:Query", Read, true),
+        of("dynamodb:Scan", Read, true),
+        of("dynamodb:UpdateItem", Write, true),
+        of("ec2:AuthorizeSecurityGroupEgress", Write, true),
+        of("ec2:AuthorizeSecurityGroupIngress", Write, true),
+        of("ec2:CreateSecurityGroup", Write, true),
+        of("ec2:CreateSnapshots", Write, true),
+        of("ec2:CreateTags", Tagging, true),
+        of("ec2:DeleteSecurityGroup", Write, true),
+        of("ec2:DeleteTags", Tagging, true),
+        of("ec2:DescribeInstanceAttribute", List, true),
+        of("ec2:DescribeInstances", List, false),
+        of("ec2:DescribeNetworkInterfaces", List, false),
+        of("ec2:DescribeSecurityGroupRules", List, false),
+        of("ec2:DescribeSecurityGroups", List, false),
+        of("ec2:DescribeSnapshots", List, false),
+        of("ec2:ModifyInstanceAttribute", Write, true),
+        of("ec2:ModifyInstanceMetadataOptions", Write, true),
+        of("ec2:ModifyNetworkInterfaceAttribute", Write, true),
+        of("ec2:RevokeSecurityGroupEgress", Write, true),
+        of("ec2:RevokeSecurityGroupIngress", Write, true),
+        of("events:DescribeRule", Read, true),
+        of("events:EnableRule", Write, true),
+        of("events:ListTagsForResource", List, true),
+        of("lambda:InvokeFunction", Write, true),
+        of("logs:CreateLogStream", Write, true),
+        of("logs:PutLogEvents", Write, true),
+        of("s3:DeleteBucketPolicy", PermissionsManagement, true),
+        of("s3:GetAccountPublicAccessBlock", Read, false),
+        of("s3:GetBucketAcl", Read, true),
+        of("s3:GetBucketOwnershipControls", Read, true),
+        of("s3:GetBucketPolicy", Read, true),
+        of("s3:GetBucketPublicAccessBlock", Read, true),
+        of("s3:GetBucketTagging", Read, true),
+        of("s3:ListAllMyBuckets", List, false),
+        of("s3:ListBucket", List, true),
+        of("s3:PutBucketAcl", PermissionsManagement, true),
+        of("s3:PutBucketPolicy", PermissionsManagement, true),
+        of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("sns:Publish", Write, true),
+        of("sqs:SendMessage", Write, true),
+        of("sts:AssumeRole", Write, true),
+        of("xray:PutTelemetryRecords", Write, false),
+        of("xray:PutTraceSegments", Write, false),
+    ]
+};
+
+/// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key. A
+/// policy that looks at another would be misjudged.
+pub(super) const KEYS: [&str; 10] = [
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:requestedregion",
+    "aws:requesttag/",
+    "aws:resourceaccount",
+    "aws:tagkeys",
+    "dynamodb:enclosingoperation",
+    "dynamodb:leadingkeys",
+    "ec2:createaction",
+    "s3:resourceaccount",
+];
+
+impl Request {
+    /// What AWS asks IAM before it does what is requested: each has to be allowed.
+    pub fn asks(&self) -> Result<Vec<Asked>, UnknownOperation> {
+        let operation = OPERATIONS
+            .iter()
+            .find(|known| known.service == self.service && known.name == self.operation)
+            .ok_or_else(|| self.unknown("is not known"))?;
+        let mut asked = Vec::new();
+        for (action, resources) in operation.needs {
+            for on in *resources {
+                self.ask(action, on, &mut asked)?;
+            }
+        }
+        Ok(asked)
+    }
+
+    fn ask(&self, action: &str, on: &On, asked: &mut Vec<Asked>) -> Result<(), UnknownOperation> {
+        let mut plain = |resource: String| {
+            let context = self.context(&resource);
+            asked.push(Asked { action: action.to_owned(), resource, context });
+        };
+        match on {
+            On::Everything => plain("*".to_owned()),
+            On::Each(arn, parameter) => {
+                let named = self.values(parameter);
+                if named.is_empty() {
+                    return Err(self.unknown(&format!("names no {parameter}")));
+                }
+                named.into_iter().for_each(|name| plain(self.arn(arn, name)));
+            }
+            On::Also(arn, parameter) => {
+                self.values(parameter).into_iter().for_each(|name| plain(self.arn(arn, name)));
+            }
+            On::If(arn, parameter) => {
+                if !self.values(parameter).is_empty() {
+                    plain(self.arn(arn, "*"));
+                }
+            }
+            On::Some(arn) => plain(self.arn(arn, "*")),
+            On::Ids(parameter) => {
+                let ids = self.values(parameter);
+                if ids.is_empty() {
+                    return Err(self.unknown(&format!("names no {parameter}")));
+                }
+                for id in ids {
+                    let kind = EC2_IDS.iter().find(|(begin, ..)| id.starts_with(begin));
+                    let (.., arn) = kind.ok_or_else(|| self.unknown(&format!("tags {id}")))?;
+                    let resource = self.arn(arn, id);
+                    let context = self.tagged(self.context(&resource), "Tag");
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
+            On::TagSpecifications => {
+                for place in self.places("TagSpecification") {
+                    let kind = self.value(&format!("{place}.ResourceType")).unwrap_or_default();
+                    let known = EC2_IDS.iter().find(|(_, known, _)| *known == kind);
+                    let (.., arn) = known.ok_or_else(|| self.unknown(&format!("tags a {kind}")))?;
+                    let resource = self.arn(arn, "*");
+                    let context = self.tagged(self.context(&resource), &format!("{place}.Tag"));
+                    let context = context.with("ec2:CreateAction", self.operation.as_str());
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
+            On::Table => {
+                let mut keys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+                for item in &self.items {
+                    keys.entry(&item.table).or_default().extend(item.key.as_deref());
+                }
+                if keys.is_empty() {
+                    return Err(self.unknown("names no table"));
+                }
+                for (table, keys) in keys {
+                    let resource = self.arn(TABLE, table);
+                    let mut context = self.context(&resource);
+                    keys.iter().for_each(|key| context.add("dynamodb:LeadingKeys", *key));
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
+            On::Queried => {
+                let table = self.items.first().ok_or_else(|| self.unknown("names no table"))?;
+                let table = self.arn(TABLE, &table.table);
+                plain(match self.value("IndexName") {
+                    Some(index) => format!("{table}/index/{index}"),
+                    None => table,
+                });
+            }
+            On::Items(kind) => {
+                const KINDS: [&str; 5] = ["ConditionCheck", "Delete", "Get", "Put", "Update"];
+                if let Some(other) = self.items.iter().find(|one| !KINDS.contains(&&*one.kind)) {
+                    return Err(self.unknown(&format!("has an item of kind {}", other.kind)));
+                }
+                if self.items.is_empty() {
+                    return Err(self.unknown("names no items"));
+                }
+                for item in self.items.iter().filter(|item| item.kind == *kind) {
+                    let resource = self.arn(TABLE, &item.table);
+                    let mut context = self.context(&resource);
+                    context.add("dynamodb:EnclosingOperation", self.operation.as_str());
+                    if let Some(key) = &item.key {
+                        context.add("dynamodb:LeadingKeys", key.as_str());
+                    }
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, reason: &str) -> UnknownOperation {
+        UnknownOperation {
+            service: self.service.clone(),
+            operation: self.operation.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn arn(&self, template: &str, value: &str) -> String {
+        if value.starts_with("arn:") {
+            return value.to_owned();
+        }
+        let partition = match self.region.as_str() {
+            region if region.starts_with("cn-") => "aws-cn",
+            region if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        };
+        // The value last: it may have braces of its own.
+        template
+            .replace("{partition}", partition)
+            .replace("{region}", &self.region)
+            .replace("{account}", &self.account)
+            .replacen("{}", value, 1)
+    }
+
+    /// What every question has.
+    fn context(&self, resource: &str) -> Context {
+        let mut context = Context::default().with("aws:RequestedRegion", self.region.as_str());
+        if let Some(owner) = resource.split(':').nth(4) {
+            // Buckets and snapshots do not say whose they are.
+            let owner = if owner.is_empty() { self.account.as_str() } else { owner };
+            context.add("aws:ResourceAccount", owner);
+            if resource.split(':').nth(2) == Some("s3") {
+                context.add("s3:ResourceAccount", owner);
+            }
+        }
+        context
+    }
+
+    /// The tags at `place` and behind it: `Tag.1.Key`, `Tag.1.Value`.
+    fn tagged(&self, mut context: Context, place: &str) -> Context {
+        for place in self.places(place) {
+            let Some(key) = self.value(&format!("{place}.Key")) else { continue };
+            context.add("aws:TagKeys", key);
+            if let Some(value) = self.value(&format!("{place}.Value")) {
+                context.add(&format!("aws:RequestTag/{key}"), value);
+            }
+        }
+        context
+    }
+
+    /// The values of a parameter whatever its numbers: `InstanceId`, `InstanceId.1`.
+    fn values(&self, parameter: &str) -> Vec<&str> {
+        let is_it = |name: &str| {
+            let parts = name.split('.').filter(|part| part.parse::<u32>().is_err());
+            parts.eq(parameter.split('.'))
+        };
+        let found = self.parameters.iter().filter(|(name, _)| is_it(name));
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value at exactly this place.
+    fn value(&self, place: &str) -> Option<&str> {
+        self.parameters.iter().find(|(name, _)| name == place).map(|(_, value)| value.as_str())
+    }
+
+    /// `TagSpecification.1`, `TagSpecification.2` …, each once.
+    fn places(&self, list: &str) -> Vec<String> {
+        let mut places: Vec<String> = Vec::new();
+        for (name, _) in &self.parameters {
+            let Some(rest) = name.strip_prefix(list).and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
+            let place = format!("{list}.{}", rest.split('.').next().unwrap_or_default());
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! What the roles of the functions may do, action by action, and why.
+
+use std::{collections::BTreeMap, io};
+
+use quell_local::{
+    Deployment, Template,
+    cloud::{ACCOUNT, REGION},
+    iam::Role,
+};
+use serde_json::Value;
+
+/// An action that a statement allows.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Permission {
+    /// `Sid` of the statement.
+    pub sid: String,
+    pub action: String,
+    pub resources: Vec<String>,
+    /// Such as `dynamodb:LeadingKeys: REC#*`.
+    pub conditions: Vec<String>,
+}
+
+/// Something that is taken away from a role.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    pub function: String,
+    /// `Sid` of the statement.
+    pub sid: String,
+    pub what: What,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Action(String),
+    /// By its place in the statement.
+    Resource(usize),
+    /// The value that a condition compares a key with.
+    Value {
+        key: String,
+        value: String,
+    },
+}
+
+/// What Lambda itself does with a function's role, with the page that says so. No code of Quell's calls it, so no test
+/// can miss it.
+pub const LAMBDAS_OWN: [(&str, &str, &str); 5] = [
+    (
+        "logs:CreateLogStream",
+        "Lambda keeps the function's log",
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+    ),
+    (
+        "logs:PutLogEvents",
+        "Lambda keeps the function's log",
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+    ),
+    (
+        "sqs:SendMessage",
+        "Lambda keeps an event that no attempt could handle",
+        "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
+    ),
+    (
+        "xray:PutTelemetryRecords",
+        "Lambda traces the invocation",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html",
+    ),
+    (
+        "xray:PutTraceSegments",
+        "Lambda traces the invocation",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html",
+    ),
+];
+
+/// Reads that AWS allows on everything or not at all. [`quell_local::iam::Facts::page`] has the page for each.
+pub const ON_EVERYTHING: [&str; 8] = [
+    "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSnapshots",
+    "s3:GetAccountPublicAccessBlock",
+    "s3:ListAllMyBuckets",
+];
+
+/// Why, by action.
+const WHY: [(&str, &str); 45] = [
+    ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
+    (
+        "dynamodb:BatchGetItem",
+        "reads the policy, exemptions, the lock and the record in one round trip",
+    ),
+    ("dynamodb:ConditionCheckItem", "makes nothing while everything is halted"),
+    ("dynamodb:DeleteItem", "takes back orders, exemptions and a halt"),
+    ("dynamodb:GetItem", "reads a record, an order or an exemption"),
+    ("dynamodb:PutItem", "writes what is about to be done before it is done"),
+    ("dynamodb:Query", "finds what is due, what is parked, and exemptions"),
+    ("dynamodb:UpdateItem", "takes locks, counts budgets, and says where a record stands"),
+    (
+        "ec2:AuthorizeSecurityGroupEgress",
+        "makes the group that allows everything, so that connections are no longer tracked",
+    ),
+    (
+        "ec2:AuthorizeSecurityGroupIngress",
+        "puts a rule back (undo), or makes the group that allows everything",
+    ),
+    ("ec2:CreateSecurityGroup", "makes the groups of a quarantine"),
+    ("ec2:CreateSnapshots", "keeps the volumes as evidence"),
+    (
+        "ec2:CreateTags",
+        "labels what belongs to a record, and rules that are put back with their tags",
+    ),
+    ("ec2:DeleteSecurityGroup", "deletes the groups that a quarantine made"),
+    ("ec2:DeleteTags", "takes the label off again (undo)"),
+    ("ec2:DescribeInstanceAttribute", "reads whether termination protection is on"),
+    ("ec2:DescribeInstances", "reads the instance"),
+    ("ec2:DescribeNetworkInterfaces", "reads the interfaces with their groups"),
+    ("ec2:DescribeSecurityGroupRules", "reads the rules of the group"),
+    ("ec2:DescribeSecurityGroups", "reads the group"),
+    ("ec2:DescribeSnapshots", "finds snapshots that were made before an answer was lost"),
+    (
+        "ec2:ModifyInstanceAttribute",
+        "switches termination protection, and keeps volumes when the instance ends",
+    ),
+    ("ec2:ModifyInstanceMetadataOptions", "requires IMDSv2, or no longer (undo)"),
+    (
+        "ec2:ModifyNetworkInterfaceAttribute",
+        "isolates the interfaces, or gives their groups back (undo)",
+    ),
+    ("ec2:RevokeSecurityGroupEgress", "takes the rule out that AWS puts into every new group"),
+    ("ec2:RevokeSecurityGroupIngress", "closes what is open to the world"),
+    ("lambda:InvokeFunction", "has a function look at a record or name a resource"),
+    (
+        "s3:DeleteBucketPolicy",
+        "deletes a policy of which nothing is left, or that was not there (undo)",
+    ),
+    ("s3:GetAccountPublicAccessBlock", "reads whether the account blocks public access"),
+    ("s3:GetBucketAcl", "reads the ACL"),
+    ("s3:GetBucketOwnershipControls", "reads whether ACLs have an effect"),
+    ("s3:GetBucketPolicy", "reads the policy"),
+    ("s3:GetBucketPublicAccessBlock", "reads whether the bucket blocks public access"),
+    ("s3:GetBucketTagging", "reads the tags that the policy file asks for"),
+    ("s3:ListAllMyBuckets", "reads when the bucket was made, by which an exemption knows it"),
+    ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
+    ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
+    ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
+    ("sns:Publish", "tells people"),
+    ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
+    ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
+    ("cloudtrail:StartLogging", "starts a trail again"),
+    ("events:DescribeRule", "reads whether the rule is enabled"),
+    ("events:ListTagsForResource", "reads the tags that the policy file asks for"),
+    ("events:EnableRule", "enables a rule of Quell's again"),
+];
+
+/// Why a function may do it. None: nobody said.
+pub fn why(action: &str) -> Option<&'static str> {
+    let lambdas = LAMBDAS_OWN.iter().map(|(action, why, _)| (*action, *why));
+    WHY.iter().copied().chain(lambdas).find(|(of, _)| *of == action).map(|(_, why)| why)
+}
+
+/// The project's stack with every function at this ceiling.
+pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
+    Deployment {
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        stack: "quell".to_owned(),
+        parameters: template
+            .ceilings()
+            .into_iter()
+            .map(|name| (name, ceiling.to_owned()))
+            .collect(),
+        names: BTreeMap::new(),
+    }
+}
+
+/// What the role's statements allow, in the order of the template.
+pub fn granted(role: &Role) -> Vec<Permission> {
+    let statements = role.documents().iter().flat_map(|document| list(&document["Statement"]));
+    let allowing = statements.filter(|statement| statement["Effect"] == "Allow");
+    allowing
+        .flat_map(|statement| {
+            list(&statement["Action"]).into_iter().map(|action| Permission {
+                sid: text(&statement["Sid"]),
+                action: text(action),
+                resources: list(&statement["Resource"]).into_iter().map(text).collect(),
+                conditions: conditions(&statement["Condition"]),
+            })
+        })
+        .collect()
+}
+
+/// Whether it is a resource of Quell's own stack.
+pub fn is_own(arn: &str, stack: &str) -> bool {
+    let name = arn.splitn(6, ':').nth(5).unwrap_or_default();
+    let kinds = ["table/", "function:", "log-group:/aws/lambda/", "rule/"];
+    let name = kinds.iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(name);
+    name.starts_with(&format!("{stack}-"))
+}
+
+/// By `Sid` and action: the case that fails when it is taken away. What the tests found out when they were last run
+/// with `UPDATE=1`.
+pub fn needed(function: &str) -> io::Result<BTreeMap<String, String>> {
+    let text = crate::read(&needed_path(function))?;
+    serde_json::from_str(&text).map_err(io::Error::other)
+}
+
+/// Where that is.
+pub fn needed_path(function: &str) -> String {
+    format!("tests/tests/least_privilege/needed/{function}.json")
+}
+
+impl Removed {
+    /// The role without it.
+    pub fn from(&self, role: &Role) -> Role {
+        let mut documents = role.documents().to_vec();
+        for document in &mut documents {
+            let Some(statements) = document["Statement"].as_array_mut() else { continue };
+            for statement in statements.iter_mut().filter(|one| text(&one["Sid"]) == self.sid) {
+                match &self.what {
+                    What::Action(action) => {
+                        let left = list(&statement["Action"]).into_iter().cloned();
+                        statement["Action"] = left.filter(|one| text(one) != *action).collect();
+                    }
+                    What::Resource(place) => {
+                        let left = list(&statement["Resource"]).into_iter().cloned().enumerate();
+                        statement["Resource"] =
+                            left.filter(|(at, _)| at != place).map(|(_, one)| one).collect();
+                    }
+                    What::Value { key, value } => {
+                        let operators = statement["Condition"].as_object_mut();
+                        for keys in operators.into_iter().flat_map(|block| block.values_mut()) {
+                            if list(&keys[key.as_str()]).len() > 1 {
+                                let left = list(&keys[key.as_str()]).into_iter().cloned();
+                                keys[key.as_str()] =
+                                    left.filter(|one| text(one) != *value).collect();
+                            }
+                        }
+                    }
+                }
+            }
+            statements.retain(|statement| !list(&statement["Action"]).is_empty());
+        }
+        role.with(documents).expect("less is still a policy")
+    }
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Action(action) => f.write_str(action),
+            Self::Resource(place) => write!(f, "resource {place}"),
+            Self::Value { key, value } => write!(f, "{key}: {value}"),
+        }
+    }
+}
+
+fn conditions(block: &Value) -> Vec<String> {
+    let operators = block.as_object().into_iter().flatten().filter(|(name, _)| *name != "Null");
+    operators
+        .flat_map(|(_, keys)| keys.as_object().into_iter().flatten())
+        .map(|(key, values)| {
+            let values: Vec<_> = list(values).into_iter().map(text).collect();
+            format!("{key}: {}", values.join(", "))
+        })
+        .collect()
+}
+
+/// A value that may stand alone or in a list.
+fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(values) => values.iter().collect(),
+        one => vec![one],
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

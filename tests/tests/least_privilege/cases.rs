@@ -1,0 +1,578 @@
+//! What the functions do for people, one case each.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use jiff::{SignedDuration, Timestamp};
+use quell_controls::REGISTRY;
+use quell_engine::{
+    Safety, Severity,
+    ledger::{Exemption, Status, Verb},
+    policy::{Mode, Policy, Scope},
+};
+use quell_local::{
+    cloud::{ACCOUNT, REGION},
+    proxy::{Calls, Fault, Proxy},
+    scenario::{self, Staged},
+};
+use quell_tests::{
+    desk::{arn, people, sent},
+    root,
+};
+use serde_json::{Value, json};
+
+use crate::scene::{Failed, Scene, check};
+
+/// A case by its name, which is a sentence.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    play: Play,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Play {
+    Control(&'static str, OfControl),
+    Operator(OfOperator),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum OfControl {
+    Fixed,
+    Observed,
+    Undone,
+    Approved,
+    Exempt,
+    Tagged,
+    Parked,
+    Recovered,
+    Gone,
+    Samples,
+    Counted,
+    Emptied,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum OfOperator {
+    Halts,
+    Exempts,
+    Denies,
+    Approves,
+    Undoes,
+    TakesBack,
+    Resumes,
+    Recovers,
+    Heeds,
+    Asks,
+    GivesUp,
+    Reminds,
+    Ceilings,
+}
+
+/// The cases of a function, the quickest first.
+pub(crate) fn of(function: &str) -> Vec<Case> {
+    if function == "operator" {
+        use OfOperator::{
+            Approves, Asks, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds,
+            Resumes, TakesBack, Undoes,
+        };
+        return [
+            (Ceilings, "the ceilings are asked for"),
+            (Halts, "everything is halted and continued"),
+            (Exempts, "a resource is exempted by its name, and the exemption is taken back"),
+            (Reminds, "people hear of an exemption that is about to end"),
+            (Denies, "a plan is denied"),
+            (Approves, "a plan is approved"),
+            (Undoes, "a fix is undone"),
+            (TakesBack, "an undo that would overwrite what came since is taken back"),
+            (Asks, "each function is asked for a resource that is not there"),
+            (GivesUp, "recovery parks what nobody approved in time, and tells"),
+            (Resumes, "all that is parked is resumed"),
+            (Recovers, "recovery hints at what was left unfinished"),
+            (Heeds, "recovery has an order heeded of which the word was lost"),
+        ]
+        .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
+        .into();
+    }
+    use OfControl::{
+        Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Samples,
+        Tagged, Undone,
+    };
+    let mut cases = Vec::new();
+    for meta in REGISTRY.iter().filter(|meta| meta.function == function) {
+        for (play, name) in [
+            (Observed, "is observed"),
+            (Fixed, "is fixed"),
+            (Undone, "is undone"),
+            (Exempt, "is exempt"),
+            (Tagged, "is fixed because of a tag that the policy asks for"),
+            (Approved, "is fixed once it is approved"),
+            (Parked, "is parked over its budget, and resumed"),
+            (Recovered, "is finished after a death in the middle"),
+            (Gone, "is gone"),
+            (Samples, "hears every sample event"),
+        ] {
+            let only_tells = meta.safety == Safety::ReportOnly;
+            if only_tells && !matches!(play, Observed | Samples)
+                || !meta.reversible && matches!(play, Undone)
+            {
+                continue;
+            }
+            let name = format!("{} {name}", meta.id);
+            cases.push(Case { name, play: Play::Control(meta.id, play) });
+        }
+        for (control, play, name) in [
+            ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
+            ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
+        ] {
+            if meta.id == control {
+                let name = format!("{control} {name}");
+                cases.push(Case { name, play: Play::Control(meta.id, play) });
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    /// Plays it; what it was to show did not come about: an error.
+    pub(crate) async fn play(&self, scene: &Scene, proxy: &Proxy) -> Result<(), Failed> {
+        match self.play {
+            Play::Control(control, OfControl::Recovered) => recovered(scene, control, proxy).await,
+            Play::Control(control, play) => of_control(scene, control, play).await,
+            Play::Operator(play) => of_operator(scene, play).await,
+        }
+    }
+}
+
+async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Result<(), Failed> {
+    publish(scene, people(Mode::Enforce)).await;
+    match play {
+        OfControl::Fixed => {
+            let staged = scene.stage(control).await;
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await?;
+            let told = scene.told(&staged).await;
+            check(told == ["fixed"], || format!("people were told {told:?}"))
+        }
+        OfControl::Observed => {
+            publish(scene, people(Mode::Observe)).await;
+            let staged = scene.stage(control).await;
+            scene.comes_to(&staged, "observed").await?;
+            let told = scene.told(&staged).await;
+            check(told == ["observed"], || format!("people were told {told:?}"))
+        }
+        OfControl::Undone => {
+            let staged = scene.stage(control).await;
+            let before = scenario::snapshot(&scene.cloud, &staged).await.unwrap();
+            let record = scene.comes_to(&staged, "fixed").await?;
+            let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
+            check(report["outcome"] == "undone", || format!("not undone: {report}"))?;
+            let after = scenario::snapshot(&scene.cloud, &staged).await.unwrap();
+            check(before == after, || format!("{before} became {after}"))
+        }
+        OfControl::Approved => {
+            publish(scene, people(Mode::Approve)).await;
+            let staged = scene.stage(control).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            let plan = Some(record.intent.plan_hash.as_str());
+            let report = scene.order_and_hint(&record, Verb::Approve, plan).await?;
+            check(report["outcome"] == "fixed", || format!("not fixed: {report}"))?;
+            is_right(scene, &staged).await
+        }
+        OfControl::Exempt => {
+            let staged = scene.stage(control).await;
+            let wanted = json!({
+                "source": "quell.operator", "id": "1",
+                "detail": {
+                    "identify": {"control": control, "resource": staged.resource},
+                    "account": ACCOUNT, "region": REGION,
+                },
+            });
+            let attempt = scene.function(control).invoke(wanted.to_string()).await.unwrap();
+            let quell_local::Answer::Response(response) = attempt.answer else {
+                return Err(format!("not identified: {:?}", attempt.answer.error_message()));
+            };
+            let found = &response["identified"];
+            let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+            let exemption = Exemption {
+                arn: text("arn"),
+                resource: text("resource"),
+                unique_id: text("unique_id"),
+                severity: REGISTRY.iter().find(|meta| meta.id == control).unwrap().severity,
+                ..exemption(control, &text("arn"), SignedDuration::from_hours(48))
+            };
+            scene.ledger.grant(&exemption).await.unwrap();
+            scene.comes_to(&staged, "exempt").await.map(drop)
+        }
+        OfControl::Tagged => {
+            let staged = scene.stage(control).await;
+            tag(scene, &staged).await;
+            let mut policy = people(Mode::Observe);
+            policy.scopes.push(Scope {
+                controls: vec![control.to_owned()],
+                accounts: vec![],
+                regions: vec![],
+                resources: vec![],
+                tags: [("stage".to_owned(), vec!["production".to_owned()])].into(),
+                mode: Mode::Enforce,
+            });
+            publish(scene, policy).await;
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await
+        }
+        OfControl::Parked => {
+            let mut policy = people(Mode::Enforce);
+            policy.budgets.critical.control = 1;
+            policy.budgets.routine.control = 1;
+            publish(scene, policy).await;
+            let first = scene.stage_as(control, &format!("{}a", scene.name)).await;
+            let second = scene.stage_as(control, &format!("{}b", scene.name)).await;
+            scene.comes_to(&first, "fixed").await?;
+            let record = scene.comes_to(&second, "parked").await?;
+            let report = scene.order_and_hint(&record, Verb::Resume, None).await?;
+            check(report["outcome"] == "fixed", || format!("not resumed: {report}"))?;
+            is_right(scene, &second).await
+        }
+        OfControl::Gone => {
+            let resource = nothing(control);
+            let event = json!({
+                "source": "quell.manual", "id": scene.name,
+                "detail": {
+                    "control": control, "resource": resource, "account": ACCOUNT, "region": REGION,
+                },
+            });
+            let report = scene.deliver(control, &event).await?;
+            check(report["outcome"] == "gone", || format!("not gone: {report}"))
+        }
+        OfControl::Samples => {
+            let staged = scene.stage(control).await;
+            for file in fs::read_dir(root(&format!("events/{control}"))).unwrap() {
+                let sample = fs::read_to_string(file.unwrap().path()).unwrap();
+                let event = staged.about_it(&sample).unwrap();
+                // What comes of each is told elsewhere; here it must only be allowed.
+                scene.function(control).invoke(event).await.unwrap();
+            }
+            Ok(())
+        }
+        OfControl::Counted => {
+            let staged = scene.stage(control).await;
+            used_without_token(scene, &staged.resource, 7).await;
+            let report = scene.deliver(control, &staged.event).await?;
+            let note = "IMDSv1 calls in the last 14 days: 7";
+            let notes = report["notes"].as_array().cloned().unwrap_or_default();
+            check(notes.iter().any(|said| said == note), || format!("it says {notes:?}"))
+        }
+        OfControl::Emptied => {
+            let staged = scene.stage(control).await;
+            let bucket = staged.resource.as_str();
+            let public = json!({"Version": "2012-10-17", "Statement": {
+                "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+                "Resource": format!("arn:aws:s3:::{bucket}/*"),
+            }});
+            let put = scene.cloud.s3.put_bucket_policy().bucket(bucket);
+            put.policy(public.to_string()).send().await.unwrap();
+            scene.comes_to(&staged, "fixed").await?;
+            let left = scene.cloud.s3.get_bucket_policy().bucket(bucket).send().await;
+            check(left.is_err(), || format!("a policy is left: {left:?}"))
+        }
+        OfControl::Recovered => unreachable!("it needs the proxy"),
+    }
+}
+
+/// The function dies right after its first write; a hint to its record has the rest done.
+async fn recovered(scene: &Scene, control: &'static str, proxy: &Proxy) -> Result<(), Failed> {
+    publish(scene, people(Mode::Enforce)).await;
+    let staged = scene.stage(control).await;
+    let first_write = Calls::any().service(service(control)).writes().once();
+    let rule = proxy.fault(first_write, Fault::KillAfter);
+    let died = scene.deliver(control, &staged.event).await;
+    proxy.remove(&rule);
+    check(died.is_err(), || format!("it did not die: {died:?}"))?;
+    let records = scene.ledger.newest(control, None, 10).await.unwrap();
+    let record = records.first().ok_or("there is no record")?;
+    scene.lease_ends(record).await;
+    let report = scene.hint(record).await?;
+    check(report["outcome"] == "fixed", || format!("not finished: {report}"))?;
+    is_right(scene, &staged).await
+}
+
+async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
+    const CONTROL: &str = "s3-public-acl";
+    publish(scene, people(Mode::Approve)).await;
+    match play {
+        OfOperator::Ceilings => {
+            let body = scene.order(json!({"verb": "ceilings"}), 200).await?;
+            check(body["ceilings"]["s3-exposure"] == "act", || body.to_string())
+        }
+        OfOperator::Halts => {
+            scene.order(json!({"verb": "halt", "reason": "it fights"}), 200).await?;
+            check(scene.ledger.halted().await.unwrap().is_some(), || "not halted".to_owned())?;
+            scene.order(json!({"verb": "continue"}), 200).await?;
+            check(scene.ledger.halted().await.unwrap().is_none(), || "still halted".to_owned())
+        }
+        OfOperator::Exempts => {
+            let staged = scene.stage(CONTROL).await;
+            let exempt = json!({
+                "verb": "exempt", "control": CONTROL, "resource": staged.resource,
+                "reason": "press kit", "days": 30,
+            });
+            scene.order(exempt, 200).await?;
+            let given = scene.ledger.exemptions().await.unwrap();
+            check(given.len() == 1, || format!("{given:?}"))?;
+            let revoke = json!({"verb": "revoke", "control": CONTROL, "resource": staged.resource});
+            scene.order(revoke, 200).await?;
+            check(scene.ledger.exemptions().await.unwrap().is_empty(), || "kept".to_owned())
+        }
+        OfOperator::Reminds => {
+            let arn = "arn:aws:s3:::ends-soon";
+            let soon = Exemption {
+                granted: Timestamp::now() - SignedDuration::from_hours(20 * 24),
+                ..exemption(CONTROL, arn, SignedDuration::from_hours(48))
+            };
+            scene.ledger.grant(&soon).await.unwrap();
+            let response = scene.recover().await?;
+            check(response["reminded"] == json!([arn]), || response.to_string())?;
+            let again = scene.recover().await?;
+            check(again["reminded"] == json!([]), || again.to_string())
+        }
+        OfOperator::Denies => {
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            scene.order(json!({"verb": "deny", "record": record.id, "reason": "no"}), 200).await?;
+            let denied = scene.record(&record.id).await?;
+            check(denied.status == Status::Denied, || format!("{:?}", denied.status))
+        }
+        OfOperator::Approves => {
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            let plan = &record.intent.plan_hash;
+            let approve = json!({"verb": "approve", "record": record.id, "plan": plan});
+            scene.order(approve, 202).await?;
+            rests(scene, &record.id, Status::Fixed).await
+        }
+        OfOperator::Undoes => {
+            publish(scene, people(Mode::Enforce)).await;
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "fixed").await?;
+            scene.order(json!({"verb": "undo", "record": record.id}), 200).await?;
+            rests(scene, &record.id, Status::Undone).await
+        }
+        OfOperator::TakesBack => {
+            publish(scene, people(Mode::Enforce)).await;
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "fixed").await?;
+            let acl = aws_sdk_s3::types::BucketCannedAcl::AuthenticatedRead;
+            let put = scene.cloud.s3.put_bucket_acl().bucket(&staged.resource);
+            put.acl(acl).send().await.unwrap();
+            scene.order(json!({"verb": "undo", "record": record.id}), 409).await?;
+            let order = scene.ledger.ordered(&record.id, Verb::Undo).await.unwrap();
+            check(order.is_none(), || format!("{order:?} is left"))?;
+            let left = scene.ledger.exemptions().await.unwrap();
+            check(left.is_empty(), || format!("{left:?} is left"))
+        }
+        OfOperator::Asks => {
+            let mut asked = BTreeSet::new();
+            for meta in REGISTRY.iter().filter(|meta| asked.insert(meta.function)) {
+                let exempt = json!({
+                    "verb": "exempt", "control": meta.id, "resource": nothing(meta.id),
+                    "reason": "later", "days": 1,
+                });
+                scene.order(exempt, 404).await?;
+            }
+            Ok(())
+        }
+        OfOperator::GivesUp => {
+            let (staged, record) = unanswered(scene, CONTROL).await?;
+            let response = scene.recover().await?;
+            check(response["parked"] == json!([record]), || response.to_string())?;
+            let told = scene.told(&staged).await;
+            check(told == ["pending", "parked"], || format!("people were told {told:?}"))
+        }
+        OfOperator::Resumes => {
+            let (staged, record) = unanswered(scene, CONTROL).await?;
+            scene.recover().await?;
+            publish(scene, people(Mode::Enforce)).await;
+            let resume = json!({"verb": "resume", "all": true, "control": CONTROL});
+            let body = scene.order(resume, 202).await?;
+            check(body["resumed"] == json!([record]), || body.to_string())?;
+            becomes_right(scene, &staged).await
+        }
+        OfOperator::Heeds => {
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            let plan = Some(record.intent.plan_hash.as_str());
+            scene.order_at(&record, Verb::Approve, plan, SignedDuration::from_hours(1)).await;
+            let response = scene.recover().await?;
+            check(response["hinted"] == json!([record.id]), || response.to_string())?;
+            rests(scene, &record.id, Status::Fixed).await
+        }
+        OfOperator::Recovers => {
+            let staged = scene.stage(CONTROL).await;
+            let record = scene.comes_to(&staged, "pending").await?;
+            overdue(scene, &record.id).await;
+            let response = scene.recover().await?;
+            check(response["hinted"] == json!([record.id]), || response.to_string())
+        }
+    }
+}
+
+async fn publish(scene: &Scene, policy: Policy) {
+    scene.stack.apply_policy(&policy).await.unwrap();
+}
+
+async fn is_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {
+    let is_violating = scenario::is_violating(&scene.cloud, staged).await.unwrap();
+    check(!is_violating, || format!("{} is still violating", staged.resource))
+}
+
+/// The same, once a function that somebody woke has come to it.
+async fn becomes_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {
+    let mut found = is_right(scene, staged).await;
+    for _ in 0..200 {
+        if found.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = is_right(scene, staged).await;
+    }
+    found
+}
+
+/// A record that waits for a person, whose time is over.
+async fn unanswered(scene: &Scene, control: &str) -> Result<(Staged, String), Failed> {
+    let mut policy = people(Mode::Approve);
+    policy.approvals.expire_hours = 0;
+    publish(scene, policy).await;
+    let staged = scene.stage(control).await;
+    let record = scene.comes_to(&staged, "pending").await?;
+    Ok((staged, record.id))
+}
+
+/// The record is due already.
+async fn overdue(scene: &Scene, record: &str) {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    scene
+        .cloud
+        .dynamodb
+        .update_item()
+        .table_name(&scene.stack.ledger)
+        .key("pk", AttributeValue::S(format!("REC#{record}")))
+        .key("sk", AttributeValue::S("RECORD".to_owned()))
+        .update_expression("SET due = :past")
+        .expression_attribute_values(
+            ":past",
+            AttributeValue::S("2026-01-01T00:00:00.000000Z".to_owned()),
+        )
+        .send()
+        .await
+        .unwrap();
+}
+
+/// Waits until nobody works on the record any more.
+async fn rests(scene: &Scene, id: &str, wanted: Status) -> Result<(), Failed> {
+    let mut status = None;
+    for _ in 0..200 {
+        status = Some(scene.record(id).await?.status);
+        if status == Some(wanted) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("record {id} is {status:?}, not {wanted:?}"))
+}
+
+/// The service in which a control changes something.
+fn service(control: &str) -> &'static str {
+    match control.split('-').next() {
+        Some("cloudtrail") => "CloudTrail",
+        Some("quell") => "EventBridge",
+        Some("s3") => "S3",
+        _ => "EC2",
+    }
+}
+
+/// The name of a resource that is not there.
+fn nothing(control: &str) -> &'static str {
+    match service(control) {
+        "CloudTrail" => "no-such-trail",
+        "EventBridge" => "quell-no-such-rule",
+        "S3" => "quell-no-such-bucket",
+        _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
+        _ => "i-0123456789abcdef0",
+    }
+}
+
+async fn tag(scene: &Scene, staged: &Staged) {
+    let (key, value, resource) = ("stage", "production", staged.resource.as_str());
+    let arn = |service: &str, kind: &str| {
+        format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{kind}/{resource}")
+    };
+    match service(staged.control) {
+        "CloudTrail" => {
+            let tag = aws_sdk_cloudtrail::types::Tag::builder().key(key).value(value);
+            let add = scene.cloud.cloudtrail.add_tags().resource_id(arn("cloudtrail", "trail"));
+            add.tags_list(tag.build().unwrap()).send().await.unwrap();
+        }
+        "EventBridge" => {
+            let tag = aws_sdk_eventbridge::types::Tag::builder().key(key).value(value);
+            let add = scene.cloud.events.tag_resource().resource_arn(arn("events", "rule"));
+            add.tags(tag.build().unwrap()).send().await.unwrap();
+        }
+        "S3" => {
+            let tag = aws_sdk_s3::types::Tag::builder().key(key).value(value).build().unwrap();
+            let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
+            let put = scene.cloud.s3.put_bucket_tagging().bucket(resource);
+            put.tagging(tagging).send().await.unwrap();
+        }
+        _ => {
+            let tag = aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();
+            scene.cloud.ec2.create_tags().resources(resource).tags(tag).send().await.unwrap();
+        }
+    }
+}
+
+/// The metric that CloudWatch would have of the instance.
+async fn used_without_token(scene: &Scene, instance: &str, calls: u32) {
+    let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+    let body = format!(
+        "Action=PutMetricData&Version=2010-08-01&Namespace=AWS%2FEC2\
+         &MetricData.member.1.MetricName=MetadataNoToken&MetricData.member.1.Value={calls}\
+         &MetricData.member.1.Timestamp={hour_ago:.0}\
+         &MetricData.member.1.Dimensions.member.1.Name=InstanceId\
+         &MetricData.member.1.Dimensions.member.1.Value={instance}"
+    );
+    // The SDK for Rust cannot send it: the emulator knows its protocol for one operation only.
+    let mut request = HttpRequest::new(SdkBody::from(body));
+    request.set_method("POST").unwrap();
+    request.set_uri(scene.cloud.endpoint.as_str()).unwrap();
+    let scope = format!("AWS4-HMAC-SHA256 Credential=k/20260101/{REGION}/monitoring/aws4_request");
+    request.headers_mut().insert("authorization", scope);
+    request.headers_mut().insert("content-type", "application/x-www-form-urlencoded");
+    let (status, body): (u16, Value) = sent(request).await;
+    assert_eq!(status, 200, "{body}");
+}
+
+fn exemption(control: &str, of: &str, left: SignedDuration) -> Exemption {
+    let now = Timestamp::now();
+    Exemption {
+        control: control.to_owned(),
+        account: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        arn: of.to_owned(),
+        resource: of.rsplit(':').next().unwrap_or_default().to_owned(),
+        unique_id: "2024-01-02".to_owned(),
+        severity: Severity::High,
+        reason: "public on purpose".to_owned(),
+        owner: "press".to_owned(),
+        by: arn("alice"),
+        person: "alice".to_owned(),
+        granted: now - SignedDuration::from_hours(2),
+        expires: now + left,
+        undo_of: None,
+        told_expiring: None,
+        told_unused: None,
+        used: false,
+    }
+}

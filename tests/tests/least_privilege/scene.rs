@@ -1,0 +1,256 @@
+//! An embedded AWS in which every function has the role that the template gives it, and nothing more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use quell_controls::REGISTRY;
+use quell_engine::{
+    Clients,
+    ledger::{Ledger, Order, Ordered, Record, Verb},
+};
+use quell_local::{
+    Answer, Cloud, Emulator, FrontDoor, Function, Stack, Template,
+    cloud::{ACCOUNT, REGION},
+    iam::Role,
+    proxy::{Entry, Proxy},
+    scenario::{self, Staged},
+};
+use quell_tests::{
+    desk::{arn, key, sent, signed},
+    permissions::Removed,
+    rig::binary,
+};
+use serde_json::{Value, json};
+
+/// One emulator for many scenes, one after the other.
+pub(crate) struct Stage {
+    pub(crate) cloud: Cloud,
+    pub(crate) proxy: Proxy,
+    template: Template,
+    stack: Stack,
+    scenes: AtomicUsize,
+    _emulator: Emulator,
+}
+
+/// All functions with a ledger of their own.
+pub(crate) struct Scene {
+    pub(crate) cloud: Cloud,
+    pub(crate) stack: Stack,
+    pub(crate) ledger: Ledger,
+    /// Unlike that of any other scene.
+    pub(crate) name: String,
+    pub(crate) operator: Arc<Function>,
+    functions: Vec<Arc<Function>>,
+    door: FrontDoor,
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Self {
+        let emulator = Emulator::start().unwrap();
+        let cloud = emulator.cloud();
+        Self {
+            stack: Stack::deploy(&cloud).await.unwrap(),
+            cloud,
+            proxy: Proxy::start(&emulator.endpoint).unwrap(),
+            template: Template::of_the_project().unwrap(),
+            scenes: AtomicUsize::new(0),
+            _emulator: emulator,
+        }
+    }
+
+    /// With every role as it is, but for what was removed from one.
+    pub(crate) async fn scene(&self, removed: Option<&Removed>) -> Scene {
+        self.proxy.clear();
+        self.proxy.heal();
+        let name = format!("s{}", self.scenes.fetch_add(1, Ordering::Relaxed));
+        let stack = self.stack.with_ledger(&format!("quell-{name}")).await.unwrap();
+        let ledger =
+            Ledger::new(&Clients::new(self.cloud.sdk.clone(), ACCOUNT), stack.ledger.as_str());
+        let deployed = |function: &str, environment: Vec<(String, String)>| {
+            let role = self.role(function, &stack);
+            let role = match removed.filter(|removed| removed.function == function) {
+                Some(removed) => removed.from(&role),
+                None => role,
+            };
+            let key = self.proxy.assume(role);
+            let (name, program) = (stack.function_name(function), binary(function));
+            let function = Function::new(name, program, environment, Duration::from_secs(60), 256);
+            Arc::new(function.through(&self.proxy).signing_with(key))
+        };
+        let names = REGISTRY.iter().map(|meta| meta.function).collect::<BTreeSet<_>>();
+        let functions: Vec<_> =
+            names.into_iter().map(|name| deployed(name, stack.environment("act"))).collect();
+
+        let mut door = FrontDoor::at("127.0.0.1", 0).await.unwrap();
+        self.proxy.route("Lambda", door.url().trim_end_matches('/')).unwrap();
+        let mut environment = stack.operator_environment(&door, &functions);
+        // Through the proxy, as everything else.
+        environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL_LAMBDA");
+        let operator = deployed("operator", environment);
+        let keys = ["alice", "bob"].map(key).into();
+        door.open(Arc::clone(&operator), functions.clone(), keys);
+        Scene { cloud: self.cloud.clone(), stack, ledger, name, operator, functions, door }
+    }
+
+    /// The role of a function in this stack, with the ceiling `act`.
+    fn role(&self, function: &str, stack: &Stack) -> Role {
+        self.template.role(function, &stack.deployment(&self.template, "act")).unwrap()
+    }
+
+    /// What a function called, in its scene.
+    pub(crate) fn calls(&self, scene: &Scene, function: &str) -> Vec<Entry> {
+        let name = scene.stack.function_name(function);
+        self.proxy.log().into_iter().filter(|call| call.caller == name).collect()
+    }
+}
+
+/// What a case says when it fails.
+pub(crate) type Failed = String;
+
+impl Scene {
+    pub(crate) fn function(&self, control: &str) -> &Function {
+        let meta = REGISTRY.iter().find(|meta| meta.id == control).expect("it is registered");
+        let name = self.stack.function_name(meta.function);
+        self.functions.iter().find(|one| one.name() == name).expect("it is deployed")
+    }
+
+    pub(crate) async fn stage(&self, control: &str) -> Staged {
+        self.stage_as(control, &self.name).await
+    }
+
+    pub(crate) async fn stage_as(&self, control: &str, name: &str) -> Staged {
+        scenario::stage(&self.cloud, control, name).await.unwrap()
+    }
+
+    /// The report about the control that the function answers with.
+    pub(crate) async fn deliver(&self, control: &str, event: &Value) -> Result<Value, Failed> {
+        let attempt = self.function(control).invoke(event.to_string()).await.unwrap();
+        let Answer::Response(response) = attempt.answer else {
+            return Err(format!("the function failed: {:?}", attempt.answer.error_message()));
+        };
+        let results = response["results"].as_array().cloned().unwrap_or_default();
+        results
+            .into_iter()
+            .find(|report| report["control"] == control)
+            .ok_or_else(|| format!("no report about {control}: {response}"))
+    }
+
+    /// Delivers the event, and returns the record that came of it with this outcome.
+    pub(crate) async fn comes_to(&self, staged: &Staged, outcome: &str) -> Result<Record, Failed> {
+        let report = self.deliver(staged.control, &staged.event).await?;
+        check(report["outcome"] == outcome, || format!("not {outcome} but {report}"))?;
+        let id = report["record"].as_str().ok_or("there is no record")?;
+        self.record(id).await
+    }
+
+    pub(crate) async fn record(&self, id: &str) -> Result<Record, Failed> {
+        self.ledger.read(id).await.unwrap().ok_or_else(|| format!("there is no record {id}"))
+    }
+
+    /// A person's order as it stands in the ledger, and the hint that makes the function read it.
+    pub(crate) async fn order_and_hint(
+        &self,
+        record: &Record,
+        verb: Verb,
+        plan: Option<&str>,
+    ) -> Result<Value, Failed> {
+        self.order_at(record, verb, plan, SignedDuration::ZERO).await;
+        self.hint(record).await
+    }
+
+    /// A person's order as it stands in the ledger since a while, of which nobody was told.
+    pub(crate) async fn order_at(
+        &self,
+        record: &Record,
+        verb: Verb,
+        plan: Option<&str>,
+        ago: SignedDuration,
+    ) {
+        let at = Timestamp::now() - ago;
+        let order = Order {
+            record: record.id.clone(),
+            verb,
+            plan: plan.map(str::to_owned),
+            by: arn("bob"),
+            person: Some("bob".to_owned()),
+            at,
+            expires: at + SignedDuration::from_hours(24),
+        };
+        assert_eq!(self.ledger.order(&order).await.unwrap(), Ordered::Given);
+    }
+
+    pub(crate) async fn hint(&self, record: &Record) -> Result<Value, Failed> {
+        let event = json!({
+            "source": "quell.operator",
+            "id": format!("{:032x}", fastrand::u128(..)),
+            "detail": {"record": record.id, "account": ACCOUNT, "region": REGION},
+        });
+        self.deliver(&record.intent.control, &event).await
+    }
+
+    /// What the operator answers to an order that bob signs, if it has this status.
+    pub(crate) async fn order(&self, order: Value, wanted: u16) -> Result<Value, Failed> {
+        let now = SystemTime::now();
+        let request = signed(&self.door.url(), &key("bob"), now, &order.to_string());
+        let (status, body) = sent(request).await;
+        check(status == wanted, || format!("{order}: {status} {body}"))?;
+        Ok(body)
+    }
+
+    /// Runs recovery, as the schedule does.
+    pub(crate) async fn recover(&self) -> Result<Value, Failed> {
+        let event = json!({
+            "source": "aws.events", "detail-type": "Scheduled Event", "account": ACCOUNT,
+            "region": REGION, "time": "2026-03-01T02:03:04Z", "id": "1", "detail": {},
+        });
+        match self.operator.invoke(event.to_string()).await.unwrap().answer {
+            Answer::Response(response) => Ok(response),
+            other => Err(format!("recovery failed: {:?}", other.error_message())),
+        }
+    }
+
+    /// Time passes until whoever holds the resource's lock must be dead.
+    pub(crate) async fn lease_ends(&self, record: &Record) {
+        let pk = format!("LCK#{ACCOUNT}#{REGION}#{}", record.intent.arn);
+        self.cloud
+            .dynamodb
+            .update_item()
+            .table_name(&self.stack.ledger)
+            .key("pk", AttributeValue::S(pk))
+            .key("sk", AttributeValue::S("LOCK".to_owned()))
+            .update_expression("SET #until = :past")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":past", AttributeValue::N("1".to_owned()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The outcomes that people were told of about the resource under its own control.
+    pub(crate) async fn told(&self, staged: &Staged) -> Vec<String> {
+        let messages = self.stack.messages().await.unwrap();
+        let bodies = messages.iter().map(|one| serde_json::from_str::<Value>(&one.body).unwrap());
+        bodies
+            .filter(|body| {
+                body["control"]["id"] == staged.control
+                    && body["resource"]["name"] == staged.resource.as_str()
+            })
+            .map(|body| body["outcome"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> Failed) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Which cases used an action, by `Sid` and action.
+pub(crate) type Used = BTreeMap<(String, String), Vec<usize>>;
