@@ -40,6 +40,10 @@ impl Recorded {
                 ratio("Cloud Custodian's warm CPU / Quell's", of(|m| m.warm.cpu.median));
                 ratio("Cloud Custodian's cold CPU / Quell's", of(|m| m.cold.cpu.median));
                 ratio("Cloud Custodian's cold wall / Quell's", of(|m| m.cold.wall.median));
+                ratio(
+                    "Cloud Custodian's cold wall / Quell's, without waiting for AWS",
+                    of(|m| m.cold.own_wall.median),
+                );
                 ratio("Cloud Custodian's peak memory / Quell's", of(|m| m.peak_mib.median));
             }
             if let (Some(floor), Some(quell)) = (&results.floor, &result.encrypted) {

@@ -92,10 +92,12 @@ fn of_case(page: &mut Page, result: &CaseResult, floor: Option<&Measured>) {
     row("init, wall", &|m| spread(&m.init.wall));
     row("init, CPU", &|m| spread(&m.init.cpu));
     row("cold start to response, wall", &|m| spread(&m.cold.wall));
+    row("the same without waiting for AWS", &|m| spread(&m.cold.own_wall));
     row("cold start to response, CPU", &|m| spread(&m.cold.cpu));
     row("cold start to fix in force, wall", &|m| maybe(m.cold_fix.as_ref()));
     row("first event alone, CPU", &|m| spread(&m.first.cpu));
     row("warm event, wall", &|m| spread(&m.warm.wall));
+    row("the same without waiting for AWS", &|m| spread(&m.warm.own_wall));
     row("warm event, wall, p95", &|m| number(m.warm_p95));
     row("warm event to fix in force, wall", &|m| maybe(m.warm_fix.as_ref()));
     row("warm event, CPU", &|m| spread(&m.warm.cpu));

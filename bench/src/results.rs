@@ -80,6 +80,8 @@ pub(crate) struct Measured {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Times {
     pub(crate) wall: Spread,
+    /// Without the time in which it waited for AWS.
+    pub(crate) own_wall: Spread,
     pub(crate) cpu: Spread,
 }
 
@@ -216,6 +218,10 @@ impl Times {
         let spread = |of: fn(&Span) -> f64| {
             Spread::of(&spans.iter().map(of).collect::<Vec<_>>()).unwrap_or_default()
         };
-        Self { wall: spread(|span| span.wall), cpu: spread(|span| span.cpu) }
+        Self {
+            wall: spread(|span| span.wall),
+            own_wall: spread(|span| span.own_wall),
+            cpu: spread(|span| span.cpu),
+        }
     }
 }

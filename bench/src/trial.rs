@@ -18,7 +18,7 @@ use crate::{
     case::{Case, again},
     cost::Capacity,
     error::Error,
-    probe::{Life, Probe},
+    probe::{Life, Probe, Reading},
     scene::{Actor, Scene, Side},
     stats, trips,
 };
@@ -52,6 +52,8 @@ pub(crate) struct Trial {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
     pub(crate) wall: f64,
+    /// Without the time in which it waited for AWS.
+    pub(crate) own_wall: f64,
     pub(crate) cpu: f64,
 }
 
@@ -123,7 +125,12 @@ pub(crate) async fn run(
 
     let first = events.first().ok_or_else(|| unexpected(side, "no event was delivered"))?;
     let last = events.last().unwrap_or(first);
-    let spans = spans(side, &life)?;
+    let waiting: Vec<f64> = events
+        .iter()
+        .chain(&compliant)
+        .map(|event| millis(trips::waiting(&event.calls)))
+        .collect();
+    let spans = spans(side, &life, &waiting)?;
     let since = |begun: Instant, event: &Delivered| {
         let answered = scene.proxy.begun() + trips::fix(&event.calls)?.answered?;
         Some(millis(answered.duration_since(begun)))
@@ -261,30 +268,30 @@ struct Spans {
     later: Vec<Span>,
 }
 
-fn spans(side: Side, life: &Life) -> Result<Spans, Error> {
+/// `waiting`: for how long each event waited for AWS.
+fn spans(side: Side, life: &Life, waiting: &[f64]) -> Result<Spans, Error> {
     let (Some(asked), Some(given), Some(answered)) =
         (life.asked.first(), life.given.first(), life.answered.first())
     else {
         return Err(unexpected(side, "it never answered"));
     };
     // A warm event also pays for what the process does after it answered the one before: it asks for the next.
-    let later = life.answered.windows(2).zip(life.given.iter().skip(1));
-    let later = later.map(|(pair, given)| Span {
-        wall: millis(pair[1].at.duration_since(given.at)),
-        cpu: millis(pair[1].cpu.saturating_sub(pair[0].cpu)),
+    let later = life.answered.windows(2).zip(life.given.iter().zip(waiting).skip(1));
+    let later = later.map(|(pair, (given, waiting))| {
+        span(given.at, pair[1], pair[0].cpu, *waiting)
     });
+    let waiting = waiting.first().copied().unwrap_or_default();
     Ok(Spans {
-        init: Span { wall: millis(asked.at.duration_since(life.begun)), cpu: millis(asked.cpu) },
-        cold: Span {
-            wall: millis(answered.at.duration_since(life.begun)),
-            cpu: millis(answered.cpu),
-        },
-        first: Span {
-            wall: millis(answered.at.duration_since(given.at)),
-            cpu: millis(answered.cpu.saturating_sub(given.cpu)),
-        },
+        init: span(life.begun, *asked, Duration::ZERO, 0.0),
+        cold: span(life.begun, *answered, Duration::ZERO, waiting),
+        first: span(given.at, *answered, given.cpu, waiting),
         later: later.collect(),
     })
+}
+
+fn span(from: Instant, to: Reading, cpu: Duration, waiting: f64) -> Span {
+    let wall = millis(to.at.duration_since(from));
+    Span { wall, own_wall: wall - waiting, cpu: millis(to.cpu.saturating_sub(cpu)) }
 }
 
 async fn check(
@@ -318,7 +325,6 @@ pub(crate) fn unexpected(side: Side, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Reading;
 
     #[test]
     fn a_warm_event_pays_for_asking_but_does_not_wait_for_lambda() {
@@ -334,12 +340,14 @@ mod tests {
             answered: vec![reading(60, 8), reading(530, 12)],
             peak_mib: 1.0,
         };
-        let spans = spans(Side::Quell, &life).unwrap();
+        let spans = spans(Side::Quell, &life, &[20.0, 12.0]).unwrap();
         assert_eq!((spans.init.wall.round(), spans.init.cpu.round()), (10.0, 3.0));
         assert_eq!((spans.cold.wall.round(), spans.cold.cpu.round()), (60.0, 8.0));
         assert_eq!((spans.first.wall.round(), spans.first.cpu.round()), (49.0, 5.0));
+        assert_eq!((spans.cold.own_wall.round(), spans.first.own_wall.round()), (40.0, 29.0));
         assert_eq!(spans.later.len(), 1);
         assert_eq!((spans.later[0].wall.round(), spans.later[0].cpu.round()), (30.0, 4.0));
+        assert_eq!(spans.later[0].own_wall.round(), 18.0);
     }
 
     #[test]
@@ -351,6 +359,6 @@ mod tests {
             answered: Vec::new(),
             peak_mib: 0.0,
         };
-        assert!(spans(Side::Floor, &life).is_err());
+        assert!(spans(Side::Floor, &life, &[]).is_err());
     }
 }

@@ -21,6 +21,19 @@ pub(crate) fn depth_of_all(calls: &[Entry]) -> usize {
     depth_before(calls, Duration::MAX)
 }
 
+/// For how long a call was on its way: what AWS, emulated or not, takes of an event's time.
+pub(crate) fn waiting(calls: &[Entry]) -> Duration {
+    let mut spans: Vec<(Duration, Duration)> =
+        calls.iter().filter_map(|call| Some((call.at, call.answered?))).collect();
+    spans.sort();
+    let (mut waiting, mut until) = (Duration::ZERO, Duration::ZERO);
+    for (at, answered) in spans {
+        waiting += answered.saturating_sub(at.max(until));
+        until = until.max(answered);
+    }
+    waiting
+}
+
 /// The longest chain of calls, each begun after the one before it was answered, that was over by then. The one that is
 /// answered first is always as good a next link as any other.
 fn depth_before(calls: &[Entry], end: Duration) -> usize {
@@ -86,6 +99,14 @@ mod tests {
         let calls: Vec<Entry> = (0..6).map(|n| call("S3", n == 5, n * 10, n * 10 + 9)).collect();
         assert_eq!(depth(&calls, fix(&calls).unwrap()), 6);
         assert_eq!(depth_of_all(&calls), 6);
+    }
+
+    #[test]
+    fn calls_at_the_same_time_are_waited_for_once() {
+        let calls =
+            [call("S3", false, 1, 5), call("S3", false, 2, 9), call("S3", true, 20, 25)];
+        assert_eq!(waiting(&calls), Duration::from_millis(8 + 5));
+        assert_eq!(waiting(&[]), Duration::ZERO);
     }
 
     #[test]
