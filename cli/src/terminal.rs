@@ -70,6 +70,15 @@ pub(crate) fn toned(tone: Tone, text: &str) -> String {
 
 /// Rows in columns as wide as their widest cell.
 pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) {
+    let (head, rows) = laid_out(heads, rows);
+    line(&toned(Tone::Bold, &head));
+    for row in rows {
+        line(&row);
+    }
+}
+
+/// The line with the heads, and those with the rows.
+fn laid_out(heads: &[&str], rows: &[Vec<String>]) -> (String, Vec<String>) {
     let cells = |row: &[String]| row.iter().map(|cell| cell.chars().count()).collect::<Vec<_>>();
     let mut widths: Vec<usize> = heads.iter().map(|head| head.len()).collect();
     for row in rows {
@@ -83,8 +92,29 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) {
         padded.join("  ").trim_end().to_owned()
     };
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
-    line(&toned(Tone::Bold, &show(&heads)));
-    for row in rows {
-        line(&show(row));
+    (show(&heads), rows.iter().map(|row| show(row)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use quell_tests::attack::{each_case, hostile};
+
+    use super::*;
+
+    /// What a terminal is shown of hostile text, in each way in which this command shows text.
+    #[test]
+    fn whatever_a_resource_is_called_a_table_has_a_line_for_each_and_steers_no_terminal() {
+        each_case(|rng| {
+            let (name, actor) = (hostile(rng), hostile(rng));
+            let row = vec!["5f0c".to_owned(), text::plain(&name), text::plain(&actor)];
+            let (head, rows) = laid_out(&["RECORD", "RESOURCE", "WHO"], &[row.clone(), row]);
+            assert_eq!(rows.len(), 2);
+            let json = pretty(&name).unwrap();
+            let shown = [head, one_line(&name)].into_iter().chain(rows).chain(json);
+            for line in shown {
+                assert!(!line.contains(text::is_invisible), "{line:?}");
+            }
+            assert!(clean(&name).lines().all(|line| !line.contains(text::is_invisible)));
+        });
     }
 }

@@ -6,6 +6,7 @@ use std::{fs, io, path::PathBuf};
 use quell_controls::with_control;
 use quell_engine::{Control as _, Signal, control::TargetError};
 
+pub mod attack;
 pub mod command;
 pub mod desk;
 pub mod permissions;

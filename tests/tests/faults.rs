@@ -9,8 +9,6 @@ mod scene;
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -45,11 +43,7 @@ use quell_local::{
     proxy::{Calls, Fault},
     scenario::{self, Staged},
 };
-use quell_tests::{
-    read,
-    rig::{again, leaving_keys_unread},
-    root,
-};
+use quell_tests::rig::{again, leaving_keys_unread};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -488,74 +482,6 @@ fn no_control_waits_for_an_event_that_only_reads() {
                     );
                 }
             }
-        }
-    }
-}
-
-// The page
-
-#[test]
-fn the_page_of_failures_names_tests_that_there_are() {
-    let page = read("docs/failure-modes.md").unwrap();
-    let sources = sources();
-    let mut numbers = Vec::new();
-    for line in page.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let Ok(number) = cells[0].parse::<usize>() else { continue };
-        numbers.push(number);
-        let [_, _, _, shown] = cells[..] else { panic!("four cells: {line}") };
-        let tests: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
-        assert!(!tests.is_empty() || shown.starts_with("—"), "{number}: a test or a reason");
-        for test in tests {
-            assert!(is_there(test, &sources), "{number}: there is no test {test}");
-        }
-    }
-    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
-    assert!(numbers.len() >= 60);
-    assert!(!is_there("faults::no_such_test", &sources));
-}
-
-/// `file::test`, or `folder::file::test`.
-fn is_there(test: &str, sources: &BTreeMap<PathBuf, String>) -> bool {
-    let Some((place, name)) = test.rsplit_once("::") else { return false };
-    let place: Vec<&str> = place.split("::").collect();
-    sources.iter().any(|(path, text)| {
-        let path = path.with_extension("");
-        let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-        place.iter().all(|part| parts.contains(part)) && is_test(name, text)
-    })
-}
-
-/// A function with a test's attribute, or a module that a macro fills with tests.
-fn is_test(name: &str, text: &str) -> bool {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines.iter().enumerate().any(|(at, line)| {
-        let rest = line.strip_prefix("async ").unwrap_or(line);
-        let is_function = rest
-            .strip_prefix("fn ")
-            .is_some_and(|rest| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')));
-        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
-        let of_macro = line.strip_prefix(name).is_some_and(|rest| rest.starts_with(": ["));
-        of_macro || is_function && attributes.into_iter().any(|one| one.contains("test"))
-    })
-}
-
-fn sources() -> BTreeMap<PathBuf, String> {
-    let mut found = BTreeMap::new();
-    for folder in ["tests", "shared", "cli", "functions"] {
-        gather(&root(folder), &mut found);
-    }
-    found
-}
-
-fn gather(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            gather(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            found.insert(path, text);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The policy file: TOML, with every mistake in it found at once, and the line of each.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
     io::{self, Read as _},
     path::Path,
@@ -20,6 +20,11 @@ use toml::{
 
 /// A policy takes a few kilobytes; what is much larger was not meant.
 pub(crate) const LARGEST: usize = 256 * 1024;
+
+/// Each is compared with all before it, and each decision goes through all of them.
+const MOST_SCOPES: usize = 200;
+
+const MOST_PEOPLE: usize = 2_000;
 
 /// A policy as it was written, free of mistakes.
 pub(crate) struct Checked {
@@ -69,7 +74,7 @@ pub(crate) fn check(bytes: Vec<u8>, known: &[&'static Meta]) -> Result<Checked, 
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         vec![Problem { line: Some(line), problem: "not UTF-8 text".to_owned() }]
     })?;
-    let mut reader = Reader { source: &source, known, problems: Vec::new() };
+    let mut reader = Reader { known, problems: Vec::new() };
     let (document, broken) = DeTable::parse_recoverable(&source);
     for error in &broken {
         let at = error.span().map_or(0, |span| span.start);
@@ -77,7 +82,7 @@ pub(crate) fn check(bytes: Vec<u8>, known: &[&'static Meta]) -> Result<Checked, 
     }
     // What was made of a broken file may be anything.
     let policy = if broken.is_empty() { reader.policy(document.get_ref()) } else { None };
-    let mut problems = reader.problems;
+    let mut problems = with_lines(&source, reader.problems);
     problems.sort();
     problems.dedup();
     match policy {
@@ -89,9 +94,9 @@ pub(crate) fn check(bytes: Vec<u8>, known: &[&'static Meta]) -> Result<Checked, 
 type Value<'t> = Spanned<DeValue<'t>>;
 
 struct Reader<'s> {
-    source: &'s str,
     known: &'s [&'static Meta],
-    problems: Vec<Problem>,
+    /// Each with the byte that it is about.
+    problems: Vec<(usize, String)>,
 }
 
 impl Reader<'_> {
@@ -137,7 +142,7 @@ impl Reader<'_> {
 
     /// Each with where its mode stands.
     fn scopes(&mut self, value: &Value<'_>) -> Vec<(usize, Scope)> {
-        self.tables(value, "scopes")
+        self.tables(value, "scopes", MOST_SCOPES)
             .into_iter()
             .filter_map(|(at, table)| self.scope(at, table))
             .collect()
@@ -317,21 +322,19 @@ impl Reader<'_> {
 
     fn people(&mut self, value: &Value<'_>) -> Vec<Person> {
         let mut people: Vec<Person> = Vec::new();
-        let mut claimed: Vec<(String, String)> = Vec::new();
-        for (at, table) in self.tables(value, "people") {
+        let mut claimed = Claimed::default();
+        let mut names = HashSet::new();
+        let mut members: HashMap<String, String> = HashMap::new();
+        for (at, table) in self.tables(value, "people", MOST_PEOPLE) {
             let person = self.person(at, table, &mut claimed);
-            let is_there = |other: &Person| other.name == person.name && !person.name.is_empty();
-            if people.iter().any(is_there) {
+            if !person.name.is_empty() && !names.insert(person.name.clone()) {
                 self.complain(
                     at,
                     format!("there are two people with the name `{}`", brief(&person.name)),
                 );
             }
-            let taken = people
-                .iter()
-                .find(|other| other.slack.is_some() && other.slack == person.slack)
-                .map(|other| other.name.clone());
-            if let Some(other) = taken {
+            let taken = person.slack.as_ref().and_then(|id| members.get(id));
+            if let Some(other) = taken.cloned() {
                 self.complain(
                     at,
                     format!(
@@ -341,18 +344,15 @@ impl Reader<'_> {
                     ),
                 );
             }
+            if let Some(id) = &person.slack {
+                members.entry(id.clone()).or_insert_with(|| person.name.clone());
+            }
             people.push(person);
         }
         people
     }
 
-    /// `claimed` are the principals so far, each with whose it is.
-    fn person(
-        &mut self,
-        at: usize,
-        table: &DeTable<'_>,
-        claimed: &mut Vec<(String, String)>,
-    ) -> Person {
+    fn person(&mut self, at: usize, table: &DeTable<'_>, claimed: &mut Claimed) -> Person {
         const KEYS: &[&str] = &["name", "principals", "slack"];
         let name = table.iter().find(|(key, _)| key.get_ref() == "name");
         let name = match name {
@@ -388,12 +388,11 @@ impl Reader<'_> {
                     let name = person.name.clone();
                     person.principals = self.texts(value, "principals", |reader, arn, at| {
                         reader.principal(arn, at);
-                        let other = claimed.iter().find(|(other, _)| is_shared(other, arn));
-                        if let Some((_, whose)) = other {
+                        if let Some(whose) = claimed.by(arn) {
                             let (arn, whose) = (brief(arn), brief(whose));
                             reader.complain(at, format!("`{arn}` is `{whose}` already"));
                         }
-                        claimed.push((arn.to_owned(), name.clone()));
+                        claimed.claim(arn, &name);
                     });
                 }
                 _ => self.unknown_key(key, KEYS, " of a person"),
@@ -557,6 +556,7 @@ impl Reader<'_> {
         &mut self,
         value: &'v Value<'t>,
         what: &str,
+        most: usize,
     ) -> Vec<(usize, &'v DeTable<'t>)> {
         let mut tables = Vec::new();
         let DeValue::Array(list) = value.get_ref() else {
@@ -566,7 +566,14 @@ impl Reader<'_> {
             );
             return tables;
         };
-        for value in list.iter() {
+        if list.len() > most {
+            let count = list.len();
+            self.complain(
+                value.span().start,
+                format!("there are {count} {what}, and at most {most} may be there"),
+            );
+        }
+        for value in list.iter().take(most) {
             let table = self.table(value, what);
             tables.extend(table.map(|table| (value.span().start, table)));
         }
@@ -588,10 +595,22 @@ impl Reader<'_> {
     }
 
     fn complain(&mut self, at: usize, problem: impl Into<String>) {
-        let before = &self.source.as_bytes()[..at.min(self.source.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        self.problems.push(Problem { line: Some(line), problem: problem.into() });
+        self.problems.push((at, problem.into()));
     }
+}
+
+/// Counts the lines once, however many problems there are.
+fn with_lines(source: &str, mut problems: Vec<(usize, String)>) -> Vec<Problem> {
+    problems.sort();
+    let (mut line, mut from) = (1, 0);
+    let mut found = Vec::with_capacity(problems.len());
+    for (at, problem) in problems {
+        let at = at.min(source.len());
+        line += source.as_bytes()[from..at].iter().filter(|byte| **byte == b'\n').count();
+        from = at;
+        found.push(Problem { line: Some(line), problem });
+    }
+    found
 }
 
 /// The lowest mode that a resource of the scope may have without it.
@@ -603,12 +622,34 @@ fn lowest(meta: &Meta, scope: &Scope, before: &Policy) -> Mode {
     })
 }
 
-/// Whether some session may be both.
-fn is_shared(one: &str, other: &str) -> bool {
-    let has = |wild: &str, arn: &str| {
-        wild.strip_suffix('*').is_some_and(|role| arn.starts_with(role) && arn.len() > role.len())
-    };
-    one == other || has(one, other) || has(other, one)
+/// The principals so far, each with whose it is.
+#[derive(Default)]
+struct Claimed {
+    principals: HashMap<String, String>,
+    /// By the role: of whom its first session is, of all or of one.
+    roles: HashMap<String, String>,
+}
+
+impl Claimed {
+    /// Who has this already, or a session of it, or all sessions of its role.
+    fn by(&self, arn: &str) -> Option<&str> {
+        let role = role_of(arn);
+        let all = || self.principals.get(&format!("{}*", role?));
+        let one = || self.roles.get(role.filter(|_| arn.ends_with("/*"))?);
+        self.principals.get(arn).or_else(all).or_else(one).map(String::as_str)
+    }
+
+    fn claim(&mut self, arn: &str, whose: &str) {
+        self.principals.entry(arn.to_owned()).or_insert_with(|| whose.to_owned());
+        if let Some(role) = role_of(arn) {
+            self.roles.entry(role.to_owned()).or_insert_with(|| whose.to_owned());
+        }
+    }
+}
+
+/// A session's ARN up to the name of the session.
+fn role_of(arn: &str) -> Option<&str> {
+    arn.rfind('/').map(|at| &arn[..=at])
 }
 
 /// Why nobody can ever be known by this ARN.
@@ -702,8 +743,10 @@ fn brief(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout, reason = "what was measured is for people to read")]
 mod tests {
     use quell_controls::REGISTRY;
+    use quell_tests::attack;
 
     use super::*;
 
@@ -719,6 +762,97 @@ mod tests {
         let problems = checked(source).expect_err(source);
         assert_eq!(problems.len(), 1, "{source}: {problems:#?}");
         problems[0].strip_prefix("quell.toml:").unwrap().to_owned()
+    }
+
+    #[test]
+    fn whatever_a_policy_file_says_it_is_a_policy_or_each_problem_has_a_line() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/quell.toml");
+        let example = fs::read_to_string(example).unwrap();
+        let parts: Vec<&str> =
+            example.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let (mut policies, mut wrong) = (0, 0);
+        attack::each_case(|rng| {
+            let mut source = String::new();
+            for _ in 0..rng.usize(1..5) {
+                let mut line = attack::one(rng, &parts).to_string();
+                if rng.u8(..3) == 0 {
+                    let mut at = rng.usize(..=line.len());
+                    while !line.is_char_boundary(at) {
+                        at -= 1;
+                    }
+                    match rng.u8(..3) {
+                        0 => line.truncate(at),
+                        1 => line.insert_str(at, attack::fragment(rng)),
+                        _ => line.push_str(&attack::hostile(rng)),
+                    }
+                }
+                source.push_str(&line);
+                source.push('\n');
+            }
+            match check(source.clone().into_bytes(), REGISTRY) {
+                Ok(checked) => {
+                    policies += 1;
+                    let stored = serde_json::to_string(&checked.policy).unwrap();
+                    assert_eq!(serde_json::from_str::<Policy>(&stored).unwrap(), checked.policy);
+                }
+                Err(problems) => {
+                    wrong += 1;
+                    assert!(!problems.is_empty());
+                    let lines = source.matches('\n').count() + 1;
+                    for problem in problems {
+                        assert!(problem.line.is_some_and(|line| (1..=lines).contains(&line)));
+                        assert!(problem.problem.len() < 1_000, "{problem:?}");
+                    }
+                }
+            }
+        });
+        assert!(policies > 0 && wrong > 0, "{policies} policies, {wrong} with problems");
+    }
+
+    #[test]
+    fn checking_a_policy_file_grows_with_its_length() {
+        type Shape = (&'static str, usize, fn(usize) -> String);
+        let shapes: [Shape; 7] = [
+            ("unknown keys", 8_000, |n| (0..n).map(|i| format!("k{i} = 1\n")).collect()),
+            ("unknown controls", 4_000, |n| {
+                (0..n).fold("[controls]\n".to_owned(), |all, i| all + &format!("c{i} = \"off\"\n"))
+            }),
+            ("scopes", 4_000, |n| "[[scopes]]\nresources = [\"a\"]\nmode = \"off\"\n".repeat(n)),
+            ("people", 1_900, |n| {
+                let person = |i| {
+                    format!(
+                        "[[people]]\nname = \"p{i}\"\nslack = \"U0{i:07}\"\nprincipals = [\"arn:aws:iam::123456789012:user/p{i}\"]\n"
+                    )
+                };
+                (0..n).map(person).collect()
+            }),
+            ("a long text", 250_000, |n| format!("x = \"{}\"", "y".repeat(n))),
+            ("brackets", 200_000, |n| format!("x = {}", "[".repeat(n))),
+            ("broken lines", 40_000, |n| "=\n".repeat(n)),
+        ];
+        for (what, most, make) in shapes {
+            let work = |source: &String| check(source.clone().into_bytes(), REGISTRY).is_ok();
+            println!("{}", attack::grows_at_most_linearly(what, most, make, work));
+        }
+    }
+
+    #[test]
+    fn a_role_and_its_sessions_are_of_one_person() {
+        let people = |one: &str, other: &str| {
+            let arn = |rest: &str| format!("arn:aws:sts::123456789012:assumed-role/{rest}");
+            let problems = checked(&format!(
+                "[[people]]\nname = \"ann\"\nprincipals = [{:?}]\n[[people]]\nname = \"bob\"\nprincipals = [{:?}]\n",
+                arn(one),
+                arn(other)
+            ));
+            problems.err().map_or(0, |problems| problems.len())
+        };
+        for (one, other) in [("a/*", "a/s"), ("a/s", "a/*"), ("a/s", "a/s"), ("a/*", "a/*")] {
+            assert_eq!(people(one, other), 1, "{one} {other}");
+        }
+        for (one, other) in [("a/s", "a/t"), ("a/*", "b/*"), ("a/*", "ab/s")] {
+            assert_eq!(people(one, other), 0, "{one} {other}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{CallError, Clients, Listen, Signal};
+use crate::{CallError, Clients, Listen, Signal, text};
 
 /// One rule about one kind of resource, with its remediation.
 ///
@@ -213,6 +213,16 @@ pub struct Description {
     pub minus: Vec<String>,
     /// Lines that come.
     pub plus: Vec<String>,
+}
+
+impl Description {
+    /// What a resource holds may be a secret: an address that only some know, a word that a policy asks for.
+    pub(crate) fn without_secrets(self) -> Self {
+        let told = |lines: Vec<String>| {
+            lines.iter().map(|line| text::redacted(line).into_owned()).collect()
+        };
+        Self { minus: told(self.minus), plus: told(self.plus), ..self }
+    }
 }
 
 /// What the ledger knows of the record while its changes are made.

@@ -15,7 +15,7 @@ pub struct CallError {
     pub kind: CallErrorKind,
     /// AWS's code, such as `AccessDenied`.
     pub code: Option<String>,
-    /// AWS's words. Untrusted text.
+    /// AWS's words, without secrets. Untrusted text.
     pub message: String,
 }
 
@@ -75,10 +75,10 @@ impl CallError {
             SdkError::ServiceError(ref service) => {
                 let meta = service.err();
                 let code = meta.code().map(str::to_owned);
-                let message = match (meta.code(), meta.message()) {
+                let message = match (meta.code(), meta.message().map(text::redacted)) {
                     (Some(code), Some(message)) => format!("{code}: {message}"),
                     (Some(code), None) => code.to_owned(),
-                    (None, message) => message.unwrap_or("no error code").to_owned(),
+                    (None, message) => message.unwrap_or("no error code".into()).into_owned(),
                 };
                 Self { action, kind: kind_of(meta.code().unwrap_or_default()), code, message }
             }

@@ -28,6 +28,7 @@ use crate::{
         self, Answer, Busy, Command, End, Hitch, Holder, Known, Life, Looked, Millis, Next,
         Purpose, Refusal, Sight, Verdict, Write,
     },
+    text,
 };
 
 /// Everything an evaluation needs beside the control.
@@ -642,7 +643,8 @@ impl<'a, C: Control> Run<'a, C> {
         }
         verdict.exempt = self.is_exempt(now).await?;
         if let Some(state) = self.planned.and_then(|place| self.states.get(place)) {
-            self.notes.extend(C::notes(state));
+            let notes = C::notes(state);
+            self.notes.extend(notes.iter().map(|note| text::redacted(note).into_owned()));
         }
         let fixes = self.view.as_ref().map(|view| view.lock.fixes.as_slice()).unwrap_or_default();
         if let Some(flapping) = Flapping::of(fixes, C::META.id, now) {
@@ -772,7 +774,11 @@ impl<'a, C: Control> Run<'a, C> {
             expires: expires.ok().filter(|_| mode == Mode::Approve),
             before,
             plan: changes,
-            changes: plan.changes.iter().map(|change| C::describe(state, change)).collect(),
+            changes: plan
+                .changes
+                .iter()
+                .map(|change| C::describe(state, change).without_secrets())
+                .collect(),
             notes: self.notes.clone(),
             undoes,
         })
@@ -1150,11 +1156,15 @@ impl<'a, C: Control> Run<'a, C> {
         let (before, after) = original.map_or((&Value::Null, None), |original| {
             (&original.intent.before, original.result.after.as_ref())
         });
-        format!(
-            "{} was changed since; undo would overwrite that. Before the fix it was: {before}; the fix left it as: {}; now it is: {}",
-            self.target,
+        let states = format!(
+            "Before the fix it was: {before}; the fix left it as: {}; now it is: {}",
             after.unwrap_or(&Value::Null),
             if now.is_null() { "gone".to_owned() } else { now.to_string() }
+        );
+        format!(
+            "{} was changed since; undo would overwrite that. {}",
+            self.target,
+            text::redacted(&states)
         )
     }
 

@@ -190,6 +190,9 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Six hostile texts in each case.
         #[test]
         fn whatever_comes_is_one_line(text in hostile::text()) {
             let about = About { control: &text, resource: &text, account: &text, region: &text, event_id: &text };

@@ -1,6 +1,7 @@
 //! A function: its controls behind the Lambda Runtime API.
 
 use std::{
+    collections::HashSet,
     env,
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
@@ -231,7 +232,9 @@ macro_rules! controls {
                     });
                     if !targets.is_empty() {
                         let control = $control::connect(aws);
-                        for target in targets {
+                        let mut seen = HashSet::new();
+                        // An event may name a resource as often as its author likes.
+                        for target in targets.into_iter().filter(|one| seen.insert(one.to_string())) {
                             // Boxed: the compiler would else lay out every control's futures as one type.
                             let evaluation = engine.evaluate(aws, &control, signal, target);
                             ended.push(Box::pin(evaluation).await);

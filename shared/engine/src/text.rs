@@ -3,7 +3,7 @@
 //! Names, tags, user agents and error messages are chosen by others, perhaps by an attacker. Whatever they hold, what
 //! leaves here is one visible line without markup, mention or link.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _, ops::Range};
 
 use serde::Serialize;
 
@@ -76,6 +76,24 @@ pub fn phrase_up_to(text: &str, cap: usize) -> String {
 /// The first characters of a text as it is, with `…` if there are more.
 pub fn cut(text: &str, cap: usize) -> String {
     capped(text.chars(), cap)
+}
+
+/// The text with what looks like a secret struck out: AWS's access key ids, secret keys and session tokens, JSON Web
+/// Tokens, private keys. A name that happens to look like one is struck out too.
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    let secrets = secrets(text);
+    if secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    for secret in secrets {
+        kept.push_str(text.get(from..secret.start).unwrap_or_default());
+        kept.push_str(REDACTED);
+        from = secret.end;
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(kept)
 }
 
 /// A text of ASCII characters, shortened in the middle, where names differ least.
@@ -238,6 +256,128 @@ fn escaped(json: &str, which: impl Fn(char) -> bool) -> String {
     line
 }
 
+/// What stands in place of a secret.
+const REDACTED: &str = "[redacted]";
+
+/// A secret key of AWS has 40 characters of Base64. Session tokens have more.
+const SECRET: usize = 40;
+
+/// How often upper case, lower case, digits and signs take turns in as many characters, at the least. Of random ones
+/// 999 in 1,000 do; words and paths do not.
+const TURNS: usize = 15;
+
+/// Where the secrets are, in order. Looks at each byte a fixed number of times.
+fn secrets(text: &str) -> Vec<Range<usize>> {
+    const BEGIN: &str = "-----BEGIN";
+    let bytes = text.as_bytes();
+    let is_of_token = |b: &u8| b.is_ascii_alphanumeric() || b"+/=_-.".contains(b);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !is_of_token(&bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let end = bytes[at..].iter().position(|b| !is_of_token(b)).map_or(bytes.len(), |n| at + n);
+        let token = &text[at..end];
+        let key = token.strip_suffix(BEGIN).filter(|_| is_private_key(&bytes[end..]));
+        match key {
+            Some(before) => {
+                in_token(before, at, &mut found);
+                let begin = at + before.len();
+                at = end_of_key(text, end);
+                found.push(begin..at);
+            }
+            None => {
+                in_token(token, at, &mut found);
+                at = end;
+            }
+        }
+    }
+    found
+}
+
+/// Whether this follows the `BEGIN` of a private key in PEM.
+fn is_private_key(rest: &[u8]) -> bool {
+    const KEY: &[u8] = b"PRIVATE KEY";
+    rest[..rest.len().min(48)].windows(KEY.len()).any(|part| part == KEY)
+}
+
+/// Where the key ends, or the text if the key does not.
+fn end_of_key(text: &str, from: usize) -> usize {
+    const END: &str = "-----END";
+    let Some(end) = text[from..].find(END).map(|at| from + at + END.len()) else {
+        return text.len();
+    };
+    text[end..].find("-----").map_or(text.len(), |at| end + at + 5)
+}
+
+/// The secrets of a text without blanks or brackets, which begins at `start`.
+fn in_token(token: &str, start: usize, found: &mut Vec<Range<usize>>) {
+    // `eyJ` is what a JSON object begins with in Base64.
+    let web_token = token.find("eyJ").filter(|at| {
+        let rest = &token[*at..];
+        rest.len() >= 20 && rest.contains('.')
+    });
+    let (before, web_token) = match web_token {
+        Some(at) => (&token[..at], Some(start + at..start + token.len())),
+        None => (token, None),
+    };
+    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    let mut from = 0;
+    for run in before.split(|c: char| !u8::try_from(c).is_ok_and(is_base64)) {
+        if is_random(run.as_bytes()) {
+            found.push(start + from..start + from + run.len());
+        } else {
+            key_ids(run, start + from, found);
+        }
+        from += run.len() + 1;
+    }
+    found.extend(web_token);
+}
+
+/// Whether some 40 characters are such as only chance makes.
+fn is_random(run: &[u8]) -> bool {
+    // Slashes count for nothing: paths have them too.
+    let kinds: Vec<Option<u8>> = run
+        .iter()
+        .map(|b| match b {
+            b'A'..=b'Z' => Some(0),
+            b'a'..=b'z' => Some(1),
+            b'0'..=b'9' => Some(2),
+            b'/' => None,
+            _ => Some(3),
+        })
+        .collect();
+    kinds.windows(SECRET).any(|part| {
+        let of = |kind| part.contains(&Some(kind));
+        let mut turns = 0;
+        let mut last = None;
+        for kind in part.iter().flatten() {
+            turns += usize::from(last.is_some_and(|last| last != kind));
+            last = Some(kind);
+        }
+        of(0) && of(1) && (of(2) || of(3) || part.contains(&None)) && turns >= TURNS
+    })
+}
+
+/// `AKIA` or `ASIA` and 16 capitals or digits.
+fn key_ids(run: &str, start: usize, found: &mut Vec<Range<usize>>) {
+    const LENGTH: usize = 20;
+    let bytes = run.as_bytes();
+    let is_of_key = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    let mut at = 0;
+    while at + LENGTH <= bytes.len() {
+        let id = &bytes[at..at + LENGTH];
+        if (id.starts_with(b"AKIA") || id.starts_with(b"ASIA")) && id.iter().all(is_of_key) {
+            found.push(start + at..start + at + LENGTH);
+            at += LENGTH;
+        } else {
+            at += 1;
+        }
+    }
+}
+
 /// Hostile strings, for tests of everything that renders.
 #[cfg(test)]
 pub(crate) mod hostile {
@@ -392,6 +532,48 @@ mod tests {
             "https://console.aws.amazon.com",
         ] {
             assert_eq!(console_link(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_struck_out_wherever_they_stand() {
+        let secret = "kT9vQ2zL+x7Rb/M4hNf8Wc1Jd6Ys0pGaUe3oXiBq";
+        for (text, shown) in [
+            ("AKIAIOSFODNN7EXAMPLE", "[redacted]"),
+            ("user xASIAIOSFODNN7EXAMPLE,", "user x[redacted],"),
+            (secret, "[redacted]"),
+            (&format!("key=\"{secret}\";"), "key=\"[redacted]\";"),
+            (&format!("a AKIAIOSFODNN7EXAMPLE:{secret} b"), "a [redacted]:[redacted] b"),
+            (&format!("token={secret}{secret}=="), "token=[redacted]=="),
+            ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln_-x y", "Bearer [redacted] y"),
+            (
+                "x-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\ny",
+                "x[redacted]\ny",
+            ),
+            ("-----BEGIN PRIVATE KEY----- MHcC", "[redacted]"),
+            ("é AKIAIOSFODNN7EXAMPLE é", "é [redacted] é"),
+        ] {
+            assert_eq!(redacted(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_people_need_to_know_is_not_struck_out() {
+        for text in [
+            "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_AdministratorAccess_0a1b2c3d4e5f6071/bob@example.com",
+            "arn:aws:iam::123456789012:role/aws-service-role/AWSCloudFormationStackSetExecutionRole2",
+            "NotificationsResourceHandlerBucketRoleAbC12345",
+            "c4a1e7d2b95f40836ae2d719f0b3c85ed6174a9028bb53f1e6a0d4c7932f8b15",
+            "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "8f2d0b1c-0000-4000-8000-000000000001",
+            "aws-cli/2.15.30 Python/3.11.8 Linux/6.1.0 exe/x86_64 prompt/off command/ec2.authorize-security-group-ingress",
+            "APN/1.0 HashiCorp/1.0 Terraform/1.9.2 (+https://www.terraform.io) aws-sdk-go",
+            "AKIA, ASIA and EURASIAN",
+            "eyJ",
+            "-----BEGIN CERTIFICATE-----",
+            "",
+        ] {
+            assert_eq!(redacted(text), text);
         }
     }
 

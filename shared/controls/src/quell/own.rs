@@ -13,6 +13,9 @@ const USUAL_STACK: &str = "quell";
 /// CloudFormation begins the name of every resource of a stack with the stack's, and shortens longer ones.
 const LONGEST_STACK: usize = 24;
 
+/// Names of stacks, functions, rules, roles, topics, queues, tables and alarms are no longer.
+const LONGEST_NAME: usize = 256;
+
 /// Quell's own stack, and who may change it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Own {
@@ -70,9 +73,9 @@ impl Own {
         Ok(Self { stack: stack.to_owned(), keys, deployer })
     }
 
-    /// Whether a name is that of a resource of the stack.
+    /// Whether a name is that of a resource of the stack. What no resource can be called is none.
     pub(super) fn has(&self, name: &str) -> bool {
-        name.strip_prefix(&self.stack).is_some_and(|rest| rest.starts_with('-'))
+        is_name(name) && name.strip_prefix(&self.stack).is_some_and(|rest| rest.starts_with('-'))
     }
 
     pub(super) fn is_stack(&self, name: &str) -> bool {
@@ -89,6 +92,12 @@ impl Own {
         let session = actor.strip_prefix(sessions.as_str())?;
         (!session.is_empty() && !session.contains('/')).then_some(role)
     }
+}
+
+/// Whether a resource, or a resource with its kind, can be called so.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/:#".contains(&b))
 }
 
 /// What the ARNs of a role's sessions begin with: they have the role's name, but not its path. No two roles of an
@@ -119,7 +128,19 @@ mod tests {
         for name in ["quell-Ledger-1ABC", "quell-s3-exposure", "quell-"] {
             assert!(own.has(name), "{name}");
         }
-        for name in ["quell", "quellen-x", "Quell-x", "my-quell-x", "qu\u{435}ll-x", ""] {
+        let long = format!("quell-{}", "x".repeat(100_000));
+        for name in [
+            "quell",
+            "quellen-x",
+            "Quell-x",
+            "my-quell-x",
+            "qu\u{435}ll-x",
+            "quell-\u{202e}x",
+            "quell-*",
+            "quell-x\r\n",
+            &long,
+            "",
+        ] {
             assert!(!own.has(name), "{name}");
         }
         assert!(own.is_stack("quell") && !own.is_stack("quell-2"));

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     calls::{self, Acted, SERVICES, Service, UNKNOWN, names},
-    own::Own,
+    own::{Own, is_name},
 };
 use crate::partition;
 
@@ -297,7 +297,7 @@ impl Tampering {
 fn named(text: &str) -> Option<Part> {
     let (service, resource) = text.split_once(':')?;
     let service = SERVICES.iter().find(|known| known.name == service)?;
-    (!resource.is_empty()).then(|| Part {
+    is_name(resource).then(|| Part {
         service: service.name.to_owned(),
         resource: resource.to_owned(),
         call: None,
@@ -506,7 +506,8 @@ mod tests {
         let part = manual("iam:role/quell-Role-1").unwrap().remove(0);
         let error = Tampered.assess(&part).await.unwrap_err();
         assert!(error.to_string().contains("tells of calls as CloudTrail reports them"), "{error}");
-        for nothing in ["", "role/quell-Role-1", "ec2:instance/i-1", "iam:"] {
+        for nothing in ["", "role/quell-Role-1", "ec2:instance/i-1", "iam:", "iam:role/<!channel>"]
+        {
             assert_eq!(manual(nothing).unwrap_err().field, "detail.resource");
         }
     }

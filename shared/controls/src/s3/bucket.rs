@@ -1,6 +1,6 @@
 //! The name of a bucket, and where events carry it.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use quell_engine::{Signal, Trigger, control::TargetError};
 use serde::{Deserialize, Serialize};
@@ -62,14 +62,8 @@ impl Bucket {
             Trigger::Manual { resource, .. } => vec![named("resource", resource)?],
             _ => Vec::new(),
         };
-        let mut seen = Vec::new();
-        buckets.retain(|bucket| {
-            let new = !seen.contains(bucket);
-            if new {
-                seen.push(bucket.clone());
-            }
-            new
-        });
+        let mut seen = HashSet::new();
+        buckets.retain(|bucket| seen.insert(bucket.clone()));
         Ok(buckets)
     }
 

@@ -228,7 +228,13 @@ impl Control for OpenIngress {
     }
 
     fn revert(before: &Ingress, after: &Ingress) -> Plan<Change> {
-        let is_missing = |rule: &&Rule| !after.rules.iter().any(|there| there.is_like(rule));
+        let mut there: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
+        for rule in &after.rules {
+            there.entry(rule.order()).or_default().push(rule);
+        }
+        let is_missing = |rule: &&Rule| {
+            !there.get(&rule.order()).is_some_and(|there| there.iter().any(|one| one.is_like(rule)))
+        };
         let revoked = before.rules.iter().filter(|rule| rule.open).filter(is_missing);
         revoked
             .map(|rule| Change::Restore { group: before.group.clone(), rule: rule.clone() })

@@ -166,3 +166,55 @@ impl fmt::Display for Rule {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+
+    /// A rule as AWS never wrote it.
+    fn any_rule() -> impl Strategy<Value = SecurityGroupRule> {
+        let protocol =
+            select(vec!["tcp", "udp", "6", "17", "-1", "icmp", "icmpv6", "", "TCP", "💥"]);
+        let range = prop_oneof![
+            select(vec!["0.0.0.0/0", "::/0", "10.0.0.0/8", "0.0.0.0", "/", "::/129", "a/0", ""])
+                .prop_map(str::to_owned),
+            (any::<[u8; 4]>(), any::<u8>())
+                .prop_map(|([a, b, c, d], prefix)| format!("{a}.{b}.{c}.{d}/{prefix}")),
+            (any::<u16>(), any::<u8>()).prop_map(|(a, prefix)| format!("{a:x}::/{prefix}")),
+        ];
+        let ports = (option::of(any::<i32>()), option::of(-2..70_000));
+        (option::of(protocol), option::of(range), any::<bool>(), ports, any::<Option<bool>>())
+            .prop_map(|(protocol, range, is_ipv6, (from, to), has_id)| {
+                let rule = SecurityGroupRule::builder()
+                    .set_security_group_rule_id(has_id.map(|has| format!("sgr-{has}")))
+                    .set_ip_protocol(protocol.map(str::to_owned))
+                    .set_from_port(from)
+                    .set_to_port(to);
+                let rule = match is_ipv6 {
+                    true => rule.set_cidr_ipv6(range),
+                    false => rule.set_cidr_ipv4(range),
+                };
+                rule.tags(Tag::builder().key("aws:made").value("x").build()).build()
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100_000))]
+
+        #[test]
+        fn whatever_aws_answers_a_rule_is_read_in_full_or_not_at_all(rule in any_rule()) {
+            let ports = Ports::default();
+            if let Some(read) = Rule::read(rule, &ports) {
+                prop_assert!(read.tags.is_empty(), "what AWS sets is not ours to set again");
+                prop_assert!(read.permits_as(&read) && read.is_like(&read));
+                prop_assert!(read.permission().is_some());
+                prop_assert!(!read.open || matches!(read.protocol.as_str(), "-1" | "tcp" | "udp" | "6" | "17"));
+                prop_assert!(!read.to_string().is_empty());
+                let stored = serde_json::to_string(&read).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Rule>(&stored).unwrap(), read);
+            }
+        }
+    }
+}

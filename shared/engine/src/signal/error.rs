@@ -9,6 +9,8 @@ pub enum EventError {
     TooLarge { bytes: usize, limit: usize },
     #[error("the event is nested deeper than {limit} levels")]
     TooDeep { limit: usize },
+    #[error("the event has more than {limit} values")]
+    TooMany { limit: usize },
     #[error("the event is not JSON: {what} at line {line}, column {column}")]
     NotJson { what: String, line: usize, column: usize },
     #[error("the event is {found}, not an object")]

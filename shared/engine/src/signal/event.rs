@@ -11,12 +11,17 @@ use super::{
     fields::{Fields, brief, capped},
     guardduty, health, instance_state, manual, operator, schedule, securityhub, sign_in,
 };
+use crate::text::redacted;
 
 /// More than EventBridge delivers, and so little that the event still fits a dead-letter queue (SQS takes 1 MiB).
 const MAX_BYTES: usize = 1_000_000;
 
 /// Real events have about twelve levels.
 const MAX_DEPTH: usize = 64;
+
+/// An empty list of two bytes takes more than a hundred in memory. What CloudTrail keeps of a request and of its
+/// response, 100 KB each, cannot hold as many: nobody can have an event refused for that.
+const MAX_VALUES: usize = 150_000;
 
 /// The longest key that is kept in clear. A finding's ARN and time are shorter.
 const MAX_KEY: usize = 512;
@@ -86,9 +91,7 @@ pub fn parse_for(event: &str, options: &ParseOptions) -> Result<Vec<Heard>, Even
     if event.len() > MAX_BYTES {
         return Err(EventError::TooLarge { bytes: event.len(), limit: MAX_BYTES });
     }
-    if is_deep(event) {
-        return Err(EventError::TooDeep { limit: MAX_DEPTH });
-    }
+    measure(event)?;
     let value: Value = serde_json::from_str(event).map_err(|error| EventError::not_json(&error))?;
     let root = Fields::root(&value)?;
     if let Some(what) = other_shape(&root) {
@@ -310,10 +313,11 @@ pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
 }
 
-/// A deduplication key of these parts, of bounded length.
+/// A deduplication key of these parts, of bounded length and without secrets.
 pub(super) fn key(parts: &[&str]) -> String {
     let key = parts.join("#");
-    if key.len() <= MAX_KEY { key } else { digest(&key) }
+    let is_plain = key.len() <= MAX_KEY && redacted(&key) == key;
+    if is_plain { key } else { digest(&key) }
 }
 
 /// What stands for an event's id.
@@ -346,9 +350,9 @@ fn other_shape(root: &Fields<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether brackets are nested too deeply, without building anything: a parser that recurses comes later.
-fn is_deep(event: &str) -> bool {
-    let mut depth = 0_usize;
+/// Whether there is too much of it, without building anything: a parser that recurses and allocates comes later.
+fn measure(event: &str) -> Result<(), EventError> {
+    let (mut depth, mut values) = (0_usize, 0_usize);
     let mut in_text = false;
     let mut escaped = false;
     for byte in event.bytes() {
@@ -365,15 +369,20 @@ fn is_deep(event: &str) -> bool {
             b'"' => in_text = true,
             b'{' | b'[' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
+                values += 1;
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => values += 1,
             _ => {}
         }
+        if depth > MAX_DEPTH {
+            return Err(EventError::TooDeep { limit: MAX_DEPTH });
+        }
+        if values > MAX_VALUES {
+            return Err(EventError::TooMany { limit: MAX_VALUES });
+        }
     }
-    false
+    Ok(())
 }
 
 #[cfg(test)]

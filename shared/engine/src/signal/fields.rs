@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::EventError;
-use crate::text::is_invisible;
+use crate::text::{is_invisible, redacted};
 
 /// An object in the event, with the path by which errors name its fields. Null counts as absent.
 #[derive(Clone, Debug)]
@@ -130,14 +130,15 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-/// Untrusted text for an error or a reason: short, on one line, and all of it visible.
+/// Untrusted text for an error or a reason: short, on one line, all of it visible, and without secrets.
 pub(super) fn brief(text: &str) -> String {
-    cut(text.chars().filter(|c| !is_invisible(*c)), 80)
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    cut(redacted(&visible).chars(), 80)
 }
 
-/// Untrusted text that is kept as it is, but not at any length.
+/// Untrusted text that is kept as it is, but not at any length and without secrets.
 pub(super) fn capped(text: &str, limit: usize) -> String {
-    cut(text.chars(), limit)
+    cut(redacted(text).chars(), limit)
 }
 
 fn cut(mut chars: impl Iterator<Item = char>, limit: usize) -> String {
