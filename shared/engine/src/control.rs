@@ -37,6 +37,16 @@ pub trait Control: Sized + 'static {
     /// Reads the live resource. `None`: there is no such resource.
     async fn assess(&self, target: &Self::Target) -> Result<Option<Self::State>, CallError>;
 
+    /// Reads the resource again, right before a change and right after it: at least what a plan writes. The rest may be
+    /// that of `known`, as it was a moment ago.
+    async fn assess_again(
+        &self,
+        target: &Self::Target,
+        _known: &Self::State,
+    ) -> Result<Option<Self::State>, CallError> {
+        self.assess(target).await
+    }
+
     /// What is to be changed, in order. Empty: compliant.
     fn plan(state: &Self::State) -> Plan<Self::Change>;
 

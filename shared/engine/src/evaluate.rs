@@ -327,7 +327,7 @@ impl<'a, C: Control> Run<'a, C> {
             [Command::Commit(writes), Command::Assess] => {
                 let prepared = self.prepare(attempt, writes);
                 let (ended, seen) =
-                    tokio::join!(self.commit(writes, &prepared), self.control.assess(&self.target));
+                    tokio::join!(self.commit(writes, &prepared), self.assess_again());
                 let ended = self.committed(writes, prepared, ended);
                 vec![ended, self.sighted(seen, false).await]
             }
@@ -347,7 +347,7 @@ impl<'a, C: Control> Run<'a, C> {
                 vec![self.looked(view)]
             }
             [Command::Assess] => {
-                let seen = self.control.assess(&self.target).await;
+                let seen = self.assess_again().await;
                 vec![self.sighted(seen, false).await]
             }
             [Command::Judge] => vec![self.judged(attempt).await],
@@ -483,6 +483,14 @@ impl<'a, C: Control> Run<'a, C> {
         }
     }
 
+    /// Reads what a plan changes; for the rest, what the plan was made of is new enough.
+    async fn assess_again(&self) -> Result<Option<C::State>, CallError> {
+        match self.planned.and_then(|place| self.states.get(place)) {
+            Some(known) => self.control.assess_again(&self.target, known).await,
+            None => self.control.assess(&self.target).await,
+        }
+    }
+
     /// "Not found" soon after the event may only mean "not visible yet".
     fn may_not_be_visible_yet(&self) -> bool {
         let window = i64::try_from(C::META.visible_within).unwrap_or_default();
@@ -494,7 +502,7 @@ impl<'a, C: Control> Run<'a, C> {
     /// Looks until the resource is as wanted, or patience is at its end: what was written may show late.
     async fn verified(&self) -> Result<Option<C::State>, CallError> {
         let mut pause = Duration::from_millis(200);
-        let mut seen = self.control.assess(&self.target).await;
+        let mut seen = self.assess_again().await;
         for _ in 1..VERIFICATIONS {
             let is_final = match (&seen, self.goal()) {
                 (Ok(Some(now)), Some(goal)) => C::same(now, goal),
@@ -508,7 +516,7 @@ impl<'a, C: Control> Run<'a, C> {
             }
             sleep(pause).await;
             pause *= 2;
-            seen = self.control.assess(&self.target).await;
+            seen = self.assess_again().await;
         }
         seen
     }

@@ -14,6 +14,6 @@ pub use cloud::Cloud;
 pub use emulator::{Emulator, EmulatorError};
 pub use front_door::{FrontDoor, Invoked, Key};
 pub use proxy::Proxy;
-pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError};
+pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError, Watch};
 pub use stack::Stack;
 pub use template::{Deployment, Template};

@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs::File,
     hash::{BuildHasher, Hasher, RandomState},
     io,
@@ -56,8 +56,24 @@ pub struct Function {
     pace: f64,
     dead_letters: Option<DeadLetterQueue>,
     proxy: Option<Arc<Shared>>,
+    watch: Option<Arc<dyn Watch>>,
     idle: Mutex<Vec<Instance>>,
     log: Mutex<Log>,
+}
+
+/// Sees the processes of a function at the moments at which they wait for Lambda: they go on when the call returns.
+pub trait Watch: fmt::Debug + Send + Sync {
+    /// It is there. `begun` is the moment before it was started.
+    fn started(&self, pid: u32, begun: Instant);
+
+    /// It asks for an event, and waits this long even if there is one.
+    fn asked(&self, pid: u32) -> Duration;
+
+    /// It is given an event.
+    fn given(&self, pid: u32);
+
+    /// It answered, with a response or an error.
+    fn answered(&self, pid: u32);
 }
 
 /// Where events go that no attempt could handle.
@@ -180,6 +196,7 @@ impl Function {
             pace: 1.0,
             dead_letters: None,
             proxy: None,
+            watch: None,
             idle: Mutex::default(),
             log: Mutex::default(),
         }
@@ -207,6 +224,12 @@ impl Function {
     /// anew with each attempt.
     pub fn through(mut self, proxy: &Proxy) -> Self {
         self.proxy = Some(proxy.shared());
+        self
+    }
+
+    /// All its processes are seen by this.
+    pub fn watched(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = Some(watch);
         self
     }
 
@@ -328,6 +351,7 @@ impl Function {
         let log = ProcessLog::new()
             .map_err(|source| LambdaError::Log { function: self.name.clone(), source })?;
         let caller = self.proxy.as_ref().map(|proxy| proxy.caller(&self.name)).transpose()?;
+        let begun = Instant::now();
         let child = match self.command(&address, caller.as_ref(), &log) {
             Ok(child) => child,
             Err(error) => {
@@ -342,10 +366,16 @@ impl Function {
             caller.process(pid);
         }
 
+        let watch = self.watch.clone().zip(child.id());
+        if let Some((watch, pid)) = &watch {
+            watch.started(*pid, begun);
+        }
+
         let (events, next) = mpsc::channel(1);
         let (failed, init_error) = oneshot::channel();
         let process = Arc::new(Process {
             arn: self.arn(),
+            watch,
             next: tokio::sync::Mutex::new(next),
             current: Mutex::default(),
             init_error: Mutex::new(Some(failed)),
@@ -557,6 +587,7 @@ struct Event {
 #[derive(Debug)]
 struct Process {
     arn: String,
+    watch: Option<(Arc<dyn Watch>, u32)>,
     next: tokio::sync::Mutex<mpsc::Receiver<Event>>,
     current: Mutex<Option<(String, oneshot::Sender<Answer>)>>,
     init_error: Mutex<Option<oneshot::Sender<Answer>>>,
@@ -573,6 +604,12 @@ fn runtime_api(process: Arc<Process>) -> Router {
 }
 
 async fn next(State(process): State<Arc<Process>>) -> Response {
+    if let Some((watch, pid)) = &process.watch {
+        let wait = watch.asked(*pid);
+        if !wait.is_zero() {
+            time::sleep(wait).await;
+        }
+    }
     let Some(event) = process.next.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
@@ -590,6 +627,9 @@ async fn next(State(process): State<Arc<Process>>) -> Response {
         ),
     ];
     *process.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((request_id, answers));
+    if let Some((watch, pid)) = &process.watch {
+        watch.given(*pid);
+    }
     let _ = taken.send(Instant::now());
     (headers, body).into_response()
 }
@@ -630,6 +670,9 @@ impl Process {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match current.take() {
             Some((request_id, answers)) if request_id == id => {
+                if let Some((watch, pid)) = &self.watch {
+                    watch.answered(*pid);
+                }
                 let _ = answers.send(answer);
                 accepted()
             }

@@ -150,38 +150,19 @@ impl Control for Imdsv2 {
     }
 
     async fn assess(&self, target: &InstanceId) -> Result<Option<MetadataOptions>, CallError> {
-        let (instance, calls_without_token) =
-            tokio::join!(self.find(target), self.calls_without_token(target));
-        let Some(instance) = instance? else { return Ok(None) };
-        let state = instance.state.and_then(|state| state.name);
-        if matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
-            return Ok(None);
-        }
-        let unreadable = |what| CallError::new(DESCRIBE, CallErrorKind::Refused, what);
-        let options = instance
-            .metadata_options
-            .ok_or_else(|| unreadable("the answer has no metadata options"))?;
-        let http_tokens = match options.http_tokens {
-            Some(HttpTokensState::Optional) => Tokens::Optional,
-            Some(HttpTokensState::Required) => Tokens::Required,
-            _ => return Err(unreadable("the answer has no HttpTokens that is known")),
-        };
-        let options = MetadataOptions {
-            http_tokens,
-            http_endpoint: options.http_endpoint.map(|value| value.as_str().to_owned()),
-            hop_limit: options.http_put_response_hop_limit,
-            http_protocol_ipv6: options.http_protocol_ipv6.map(|value| value.as_str().to_owned()),
-            instance_metadata_tags: options
-                .instance_metadata_tags
-                .map(|value| value.as_str().to_owned()),
-            calls_without_token,
-        };
-        // AWS changes the options of running and stopped instances only.
-        if state == Some(InstanceStateName::Pending) && options.is_violating() {
-            let message = "the instance is still pending";
-            return Err(CallError::new(DESCRIBE, CallErrorKind::NotReady, message));
-        }
-        Ok(Some(options))
+        let (options, calls_without_token) =
+            tokio::join!(self.options(target), self.calls_without_token(target));
+        Ok(options?.map(|options| MetadataOptions { calls_without_token, ..options }))
+    }
+
+    async fn assess_again(
+        &self,
+        target: &InstanceId,
+        known: &MetadataOptions,
+    ) -> Result<Option<MetadataOptions>, CallError> {
+        let calls_without_token = known.calls_without_token;
+        let options = self.options(target).await?;
+        Ok(options.map(|options| MetadataOptions { calls_without_token, ..options }))
     }
 
     async fn tags(&self, target: &InstanceId) -> Result<BTreeMap<String, String>, CallError> {
@@ -269,6 +250,40 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const METRIC_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Imdsv2 {
+    /// Without the calls, which another service counts.
+    async fn options(&self, target: &InstanceId) -> Result<Option<MetadataOptions>, CallError> {
+        let Some(instance) = self.find(target).await? else { return Ok(None) };
+        let state = instance.state.and_then(|state| state.name);
+        if matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
+            return Ok(None);
+        }
+        let unreadable = |what| CallError::new(DESCRIBE, CallErrorKind::Refused, what);
+        let options = instance
+            .metadata_options
+            .ok_or_else(|| unreadable("the answer has no metadata options"))?;
+        let http_tokens = match options.http_tokens {
+            Some(HttpTokensState::Optional) => Tokens::Optional,
+            Some(HttpTokensState::Required) => Tokens::Required,
+            _ => return Err(unreadable("the answer has no HttpTokens that is known")),
+        };
+        let options = MetadataOptions {
+            http_tokens,
+            http_endpoint: options.http_endpoint.map(|value| value.as_str().to_owned()),
+            hop_limit: options.http_put_response_hop_limit,
+            http_protocol_ipv6: options.http_protocol_ipv6.map(|value| value.as_str().to_owned()),
+            instance_metadata_tags: options
+                .instance_metadata_tags
+                .map(|value| value.as_str().to_owned()),
+            calls_without_token: None,
+        };
+        // AWS changes the options of running and stopped instances only.
+        if state == Some(InstanceStateName::Pending) && options.is_violating() {
+            let message = "the instance is still pending";
+            return Err(CallError::new(DESCRIBE, CallErrorKind::NotReady, message));
+        }
+        Ok(Some(options))
+    }
+
     async fn find(&self, target: &InstanceId) -> Result<Option<Instance>, CallError> {
         let reply = self.ec2.describe_instances().instance_ids(target.as_str()).send().await;
         let found = reply

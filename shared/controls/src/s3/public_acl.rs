@@ -180,6 +180,15 @@ impl Control for PublicAcl {
         }))
     }
 
+    async fn assess_again(
+        &self,
+        bucket: &Bucket,
+        known: &State,
+    ) -> Result<Option<State>, CallError> {
+        let acl = self.acl(bucket).await.or_missing(&["NoSuchBucket"])?;
+        Ok(acl.map(|acl| State { acl, ..known.clone() }))
+    }
+
     async fn tags(&self, bucket: &Bucket) -> Result<BTreeMap<String, String>, CallError> {
         self.0.tags(bucket).await
     }

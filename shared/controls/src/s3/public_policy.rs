@@ -147,14 +147,17 @@ impl Control for PublicPolicy {
         let Some((policy, own, account)) = read.or_missing(&["NoSuchBucket"])? else {
             return Ok(None);
         };
-        if let Some(text) = &policy {
-            Policy::parse(text).map_err(|why| {
-                let message = format!("{why}; look at it and remove what is public by hand");
-                CallError::new("s3:GetBucketPolicy", CallErrorKind::Refused, message)
-            })?;
-        }
         let restricted = Level::of(|switches| switches.restrict_public_buckets, own, account);
         Ok(Some(State { policy, restricted }))
+    }
+
+    async fn assess_again(
+        &self,
+        bucket: &Bucket,
+        known: &State,
+    ) -> Result<Option<State>, CallError> {
+        let policy = self.policy(bucket).await.or_missing(&["NoSuchBucket"])?;
+        Ok(policy.map(|policy| State { policy, restricted: known.restricted }))
     }
 
     async fn tags(&self, bucket: &Bucket) -> Result<BTreeMap<String, String>, CallError> {
@@ -252,6 +255,7 @@ impl Control for PublicPolicy {
 }
 
 impl PublicPolicy {
+    /// One that can be read, or none.
     async fn policy(&self, bucket: &Bucket) -> Result<Option<String>, CallError> {
         let reply = self
             .0
@@ -263,7 +267,14 @@ impl PublicPolicy {
             .await
             .during("s3:GetBucketPolicy")
             .or_missing(&["NoSuchBucketPolicy"])?;
-        Ok(reply.and_then(|reply| reply.policy))
+        let policy = reply.and_then(|reply| reply.policy);
+        if let Some(text) = &policy {
+            Policy::parse(text).map_err(|why| {
+                let message = format!("{why}; look at it and remove what is public by hand");
+                CallError::new("s3:GetBucketPolicy", CallErrorKind::Refused, message)
+            })?;
+        }
+        Ok(policy)
     }
 }
 

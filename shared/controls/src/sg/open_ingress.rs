@@ -190,6 +190,16 @@ impl Control for OpenIngress {
         Ok(Some(Ingress { group: id, name, vpc: group.vpc_id, rules, untracking }))
     }
 
+    /// A group never changes its name or VPC.
+    async fn assess_again(
+        &self,
+        _: &SecurityGroup,
+        known: &Ingress,
+    ) -> Result<Option<Ingress>, CallError> {
+        let rules = self.rules(&known.group).await?;
+        Ok(rules.map(|rules| Ingress { rules, ..known.clone() }))
+    }
+
     async fn tags(&self, target: &SecurityGroup) -> Result<BTreeMap<String, String>, CallError> {
         let group = self.group(target).await?;
         let tags = group.and_then(|group| group.tags).unwrap_or_default().into_iter();

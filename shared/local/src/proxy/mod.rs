@@ -227,6 +227,11 @@ impl Proxy {
         locked(&self.shared.rules).active.clear();
     }
 
+    /// The moment from which the log counts.
+    pub fn begun(&self) -> Instant {
+        self.shared.begun
+    }
+
     /// The calls so far, in the order of their arrival.
     pub fn log(&self) -> Vec<Entry> {
         locked(&self.shared.log).entries.clone()
