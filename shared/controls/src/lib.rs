@@ -1,18 +1,26 @@
 //! The library of remediations, one control per file: `<service>/<control>.rs` holds `<service>-<control>`.
 
+#[cfg(feature = "all")]
 use quell_engine::{Control, Meta};
 
+#[cfg(feature = "cloudtrail")]
 pub mod cloudtrail;
+#[cfg(feature = "ec2")]
 pub mod ec2;
+#[cfg(feature = "quell")]
 pub mod quell;
+#[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "sg")]
 pub mod sg;
 
 mod partition;
+#[cfg(feature = "ec2")]
 mod shape;
 
 /// Every control there is, by what protects the most common mistakes first. Runbooks, tables, rules, permissions and
 /// tests are made of this list.
+#[cfg(feature = "all")]
 pub static REGISTRY: &[&Meta] = &[
     &s3::public_acl::PublicAcl::META,
     &s3::public_policy::PublicPolicy::META,
@@ -26,6 +34,7 @@ pub static REGISTRY: &[&Meta] = &[
 ];
 
 /// Every control, for programs that serve them all.
+#[cfg(feature = "all")]
 pub type All = (
     s3::public_acl::PublicAcl,
     s3::public_policy::PublicPolicy,
