@@ -184,5 +184,5 @@ pub(crate) async fn rested(place: &Place, id: &str, what: &str) -> Result<Record
 }
 
 pub(crate) fn is_at_rest(status: Status) -> bool {
-    !matches!(status, Status::Pending | Status::Applying | Status::Applied | Status::Undoing)
+    !matches!(status, Status::Pending | Status::Applying | Status::Undoing)
 }

@@ -233,7 +233,7 @@ fn next(record: &Record, follower: Option<&Record>) -> Vec<String> {
             record.intent.control
         )],
         (Status::Undoing, None) => vec![format!("quell undo {id}    # if it stays so: once more")],
-        (Status::Applying | Status::Applied, None) => {
+        (Status::Applying, None) => {
             vec!["wait: it is being worked on, and taken up again if that ends early".to_owned()]
         }
         (Status::Superseded, None) => {

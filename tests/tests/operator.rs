@@ -629,7 +629,7 @@ fn exemption(name: &str, granted: Timestamp, expires: Timestamp) -> Exemption {
 /// The record once nobody works on it.
 async fn rested(rig: &Rig, id: &str) -> Record {
     let read = || async { rig.ledger.read(id).await.unwrap().unwrap() };
-    let works = |status| matches!(status, Status::Pending | Status::Applying | Status::Applied);
+    let works = |status| matches!(status, Status::Pending | Status::Applying);
     until(|| async { !works(read().await.status) }).await;
     read().await
 }

@@ -38,7 +38,7 @@ pub trait Control: Sized + 'static {
     async fn assess(&self, target: &Self::Target) -> Result<Option<Self::State>, CallError>;
 
     /// Reads the resource again, right before a change and right after it: at least what a plan writes. The rest may be
-    /// that of `known`, as it was a moment ago.
+    /// that of `known`, as it was a moment ago. Whoever changes that meanwhile makes an event of their own.
     async fn assess_again(
         &self,
         target: &Self::Target,

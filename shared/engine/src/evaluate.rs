@@ -331,11 +331,13 @@ impl<'a, C: Control> Run<'a, C> {
                 let ended = self.committed(writes, prepared, ended);
                 vec![ended, self.sighted(seen, false).await]
             }
-            [Command::Commit(writes), Command::Verify] => {
+            [Command::Commit(writes), Command::Tell] => {
                 let prepared = self.prepare(attempt, writes);
-                let (ended, seen) = tokio::join!(self.commit(writes, &prepared), self.verified());
+                let record = prepared.as_ref().ok().zip(self.current.as_ref());
+                let record = record.and_then(|(prepared, id)| prepared.get(id));
+                let (ended, told) = tokio::join!(self.commit(writes, &prepared), self.send(record));
                 let ended = self.committed(writes, prepared, ended);
-                vec![ended, self.sighted(seen, false).await]
+                vec![ended, self.told(told)]
             }
             [Command::Commit(writes)] => {
                 let prepared = self.prepare(attempt, writes);
@@ -347,10 +349,14 @@ impl<'a, C: Control> Run<'a, C> {
                 vec![self.looked(view)]
             }
             [Command::Assess] => {
-                let seen = self.assess_again().await;
+                let seen = self.control.assess(&self.target).await;
                 vec![self.sighted(seen, false).await]
             }
             [Command::Judge] => vec![self.judged(attempt).await],
+            [Command::Verify] => {
+                let seen = self.verified().await;
+                vec![self.sighted(seen, false).await]
+            }
             [Command::Change(index)] => vec![self.change(*index).await],
             [Command::Tell] => vec![self.tell().await],
             [Command::Wait] => vec![self.wait().await],
@@ -575,10 +581,8 @@ impl<'a, C: Control> Run<'a, C> {
         let Some(id) = C::spared_by(state) else { return Ok(false) };
         let record = self.engine.ledger.read(&id).await?;
         Ok(record.is_some_and(|record| {
-            matches!(
-                record.status,
-                Status::Applying | Status::Applied | Status::Partial | Status::Failed
-            ) && Timestamp::now().duration_since(record.intent.created) < SPARED_FOR
+            matches!(record.status, Status::Applying | Status::Partial | Status::Failed)
+                && Timestamp::now().duration_since(record.intent.created) < SPARED_FOR
         }))
     }
 
@@ -869,8 +873,7 @@ impl<'a, C: Control> Run<'a, C> {
             }
             _ => {}
         }
-        let ended = !matches!(life.status, Status::Applying | Status::Applied);
-        if ended {
+        if life.status != Status::Applying {
             record.result.reason = match (&self.trouble, life.status) {
                 (Some(trouble), _) => Some(trouble.to_string()),
                 // Every call that was made went well: the others were not begun.
@@ -1047,10 +1050,19 @@ impl<'a, C: Control> Run<'a, C> {
 
     async fn tell(&mut self) -> Answer {
         let record = self.current.as_ref().and_then(|id| self.records.get(id));
-        let (Some(record), Some(topic)) = (record, self.engine.topic.as_ref()) else {
-            return Answer::Told(true);
-        };
-        match topic.tell(&C::META, record).await {
+        let told = self.send(record).await;
+        self.told(told)
+    }
+
+    async fn send(&self, record: Option<&Record>) -> Result<(), CallError> {
+        match (record, &self.engine.topic) {
+            (Some(record), Some(topic)) => topic.tell(&C::META, record).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&mut self, told: Result<(), CallError>) -> Answer {
+        match told {
             Ok(()) => Answer::Told(true),
             Err(error) => {
                 self.trouble = Some(error);

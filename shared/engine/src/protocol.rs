@@ -535,10 +535,12 @@ impl Evaluation {
                 }
                 Err(_) => Next::End(End::Failed),
             },
-            (Phase::Verifying(hitch), [Answer::Committed(Ok(())), seen]) => {
-                self.verified(hitch, seen)
-            }
+            (Phase::Verifying(hitch), [seen]) => self.verified(hitch, seen),
             (Phase::Settling, [Answer::Committed(Ok(()))]) => self.tell(),
+            (Phase::Settling, [Answer::Committed(Ok(())), Answer::Told(true)]) => {
+                self.previous = None;
+                self.close(true)
+            }
             // Another delivery of the same happening put the record a moment ago.
             (Phase::Settling, [Answer::Committed(Err(Refusal::Overtaken))])
                 if self.held.is_none() =>
@@ -612,9 +614,7 @@ impl Evaluation {
                 }
                 self.take_up(now, looked, known, sight, Begin::Stored)
             }
-            (Status::Applying | Status::Applied, _) => {
-                self.take_up(now, looked, known, sight, Begin::Takeover)
-            }
+            (Status::Applying, _) => self.take_up(now, looked, known, sight, Begin::Takeover),
             // A failed one is tried again when its event comes again, or when a person says so.
             (Status::Failed | Status::Partial, order)
                 if life.open || self.purpose == Purpose::Event || order == Some(Order::Resume) =>
@@ -936,9 +936,8 @@ impl Evaluation {
     }
 
     fn verify(&mut self, hitch: Option<Hitch>) -> Next {
-        let writes = self.update(|life| life.status = Status::Applied).into_iter().collect();
         self.phase = Phase::Verifying(hitch);
-        Next::Do(vec![Command::Commit(writes), Command::Verify])
+        Next::Do(vec![Command::Verify])
     }
 
     fn verified(&mut self, hitch: Option<Hitch>, seen: &Answer) -> Next {
@@ -980,7 +979,7 @@ impl Evaluation {
         }
     }
 
-    /// Writes how the record ended.
+    /// Writes how the record ended. Nobody else writes it while the lock is held, so that people are told meanwhile.
     fn settle(&mut self, status: Status) -> Next {
         let update = self.update(|life| life.status = status);
         let mut writes: Vec<_> = update.into_iter().collect();
@@ -993,7 +992,18 @@ impl Evaluation {
             _ => {}
         }
         self.phase = Phase::Settling;
-        Next::Do(vec![Command::Commit(writes)])
+        let mut commands = vec![Command::Commit(writes)];
+        if self.held.is_some() && self.owes_a_message() {
+            commands.push(Command::Tell);
+        }
+        Next::Do(commands)
+    }
+
+    /// Whether people should hear where the record stands, and did not.
+    fn owes_a_message(&self) -> bool {
+        self.record.as_ref().is_some_and(|(_, life)| {
+            life.told != Some(life.status) && life.status.outcome().people_should_hear()
+        })
     }
 
     fn tell(&mut self) -> Next {
@@ -1002,7 +1012,7 @@ impl Evaluation {
         if !life.open {
             return Next::End(End::Closed(life.status));
         }
-        if life.told == Some(life.status) || !life.status.outcome().people_should_hear() {
+        if !self.owes_a_message() {
             return self.close(false);
         }
         self.phase = Phase::Telling;

@@ -131,10 +131,8 @@ pub enum Status {
     Refused,
     /// A person said no.
     Denied,
-    /// Changes are being made.
+    /// Changes are being made, or made and not verified yet.
     Applying,
-    /// Made, not verified yet.
-    Applied,
     /// Made and verified.
     Fixed,
     /// Some changes were made, others not.
@@ -150,7 +148,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Observed,
         Self::Exempt,
         Self::Pending,
@@ -158,7 +156,6 @@ impl Status {
         Self::Refused,
         Self::Denied,
         Self::Applying,
-        Self::Applied,
         Self::Fixed,
         Self::Partial,
         Self::Failed,
@@ -176,7 +173,7 @@ impl Status {
             Self::Parked => Outcome::Parked,
             Self::Refused => Outcome::Refused,
             Self::Denied => Outcome::Denied,
-            Self::Applying | Self::Applied | Self::Partial | Self::Undoing => Outcome::Partial,
+            Self::Applying | Self::Partial | Self::Undoing => Outcome::Partial,
             Self::Fixed => Outcome::Fixed,
             Self::Failed => Outcome::Failed,
             Self::Superseded => Outcome::Superseded,
@@ -193,7 +190,6 @@ impl Status {
             Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Applying => "applying",
-            Self::Applied => "applied",
             Self::Fixed => "fixed",
             Self::Partial => "partial",
             Self::Failed => "failed",

@@ -122,7 +122,6 @@ mod tests {
             (Status::Refused, exempt.clone()),
             (Status::Denied, exempt.clone()),
             (Status::Applying, String::new()),
-            (Status::Applied, String::new()),
             (Status::Fixed, format!("quell undo {ID}; {exempt}")),
             (Status::Partial, format!("quell undo {ID}")),
             (Status::Failed, String::new()),

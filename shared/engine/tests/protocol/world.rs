@@ -1007,8 +1007,10 @@ impl World {
                 _ => {}
             }
         }
-        let is_first =
-            !worker.pending.iter().any(|pending| matches!(pending.command, Command::Commit(_)));
+        let is_first = !worker
+            .pending
+            .iter()
+            .any(|pending| matches!(pending.command, Command::Commit(_) | Command::Verify));
         let sight = match &worker.delivery.original {
             None => worker.delivery.control.sight(resource),
             Some(original) => match resource {
