@@ -23,7 +23,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), crate::Error> {
 pub(crate) fn pretty<T: Serialize>(value: &T) -> Result<Vec<String>, crate::Error> {
     let json =
         serde_json::to_string_pretty(value).map_err(|error| crate::Error::Trouble(error.into()))?;
-    Ok(json.lines().map(text::visible_json).collect())
+    Ok(json.lines().map(|line| text::visible_json(line).into_owned()).collect())
 }
 
 /// A line on standard error about what is going on, for what takes longer than two seconds.

@@ -102,10 +102,8 @@ impl<W: Write> Write for Visible<W> {
     /// Is given whole lines.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
-        match line.strip_suffix('\n') {
-            Some(line) => self.0.write_all(format!("{}\n", text::visible_json(line)).as_bytes())?,
-            None => self.0.write_all(text::visible_json(&line).as_bytes())?,
-        }
+        let (line, end) = line.strip_suffix('\n').map_or((&*line, ""), |line| (line, "\n"));
+        self.0.write_all(format!("{}{end}", text::visible_json(line)).as_bytes())?;
         Ok(bytes.len())
     }
 

@@ -18,6 +18,9 @@ pub fn plain(text: &str) -> String {
 
 /// [`plain`] with another cap.
 pub fn plain_up_to(text: &str, cap: usize) -> String {
+    if text.len() <= cap && is_printable_ascii(text) {
+        return text.to_owned();
+    }
     let mut marks = 0;
     let visible = text.chars().filter_map(|c| {
         // Piled up, combining marks cover the lines around them.
@@ -133,13 +136,19 @@ pub fn json<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
 }
 
 /// A line of JSON in which what is invisible is escaped. Outside of strings JSON has no such characters.
-pub fn visible_json(json: &str) -> String {
-    escaped(json, is_invisible)
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    if is_printable_ascii(json) {
+        return Cow::Borrowed(json);
+    }
+    Cow::Owned(escaped(json, is_invisible))
 }
 
 /// Whether a character shows nothing, or changes how others are shown: controls, separators, format characters
 /// (Unicode's Cf and default-ignorable ones), private use and non-characters.
 pub fn is_invisible(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     c.is_control()
         || matches!(c,
             '\u{AD}' | '\u{34F}' | '\u{600}'..='\u{605}' | '\u{61C}' | '\u{6DD}' | '\u{70F}'
@@ -151,6 +160,11 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{13430}'..='\u{1345F}' | '\u{1BCA0}'..='\u{1BCAF}' | '\u{1D173}'..='\u{1D17A}'
             | '\u{E0000}'..='\u{10FFFF}')
         || u32::from(c) & 0xFFFE == 0xFFFE
+}
+
+/// Nearly all text, and quickly told.
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 fn is_combining(c: char) -> bool {
