@@ -73,7 +73,7 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
         let aws = match home.get() {
             Some(aws) => aws,
             None => {
-                let aws = Clients::load(&account, &region, CALL_TIME).await;
+                let aws = Clients::in_lambda(&account, &region, CALL_TIME, &["dynamodb"]).await;
                 home.get_or_init(|| aws)
             }
         };

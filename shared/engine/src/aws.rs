@@ -1,29 +1,43 @@
 //! How Quell reaches AWS: one connection pool, explicit time limits, and a note of every call made.
 
 use std::{
+    env,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, ConfigLoader, Region, SdkConfig,
+    environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
 use aws_sdk_dynamodb::config::retry::{ClientRateLimiter, RetryPartition};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
-        http::SharedHttpClient,
+        http::{
+            HttpConnector as _, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+            http_client_fn,
+        },
         interceptors::{
             Intercept,
             context::{AfterDeserializationInterceptorContextRef, FinalizerInterceptorContextRef},
         },
-        orchestrator::Metadata,
+        orchestrator::{HttpRequest, Metadata},
         result::SdkError,
         runtime_components::RuntimeComponents,
     },
 };
-use aws_smithy_types::{config_bag::ConfigBag, error::metadata::ProvideErrorMetadata};
+use aws_smithy_types::{
+    byte_stream::ByteStream, config_bag::ConfigBag, error::metadata::ProvideErrorMetadata,
+};
 use serde::{Deserialize, Serialize};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::CallError;
 
@@ -31,34 +45,80 @@ use crate::CallError;
 #[derive(Clone, Debug)]
 pub struct Clients {
     sdk: SdkConfig,
+    /// Under all of them, where it is ours.
+    connector: Option<SharedHttpConnector>,
     account: String,
     calls: CallLog,
 }
 
 impl Clients {
-    /// From the environment, as Lambda (or a person's shell) sets it. No call takes longer than `call_time`.
+    /// From the environment, as a person's shell sets it. No call takes longer than `call_time`.
     pub async fn load(
         account: impl Into<String>,
         region: impl Into<String>,
         call_time: Duration,
     ) -> Self {
+        let (connector, config) = (connector(TrustStore::default()), ConfigLoader::default());
+        Self::with(connector, config, account, region, call_time).await
+    }
+
+    /// From the environment, as Lambda sets it, with a connection to each of these services opened. Of all
+    /// certificates of the system, only Amazon's are read: the others would take longer than the rest of a start.
+    pub async fn in_lambda(
+        account: &str,
+        region: &str,
+        call_time: Duration,
+        services: &[&str],
+    ) -> Self {
+        let config = || {
+            ConfigLoader::default()
+                .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        };
+        let connect =
+            |trusted| Self::with(connector(trusted), config(), account, region, call_time);
+        // Whoever names certificates wants these.
+        if ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| env::var_os(name).is_some()) {
+            let clients = connect(TrustStore::default()).await;
+            clients.open_connections(services).await;
+            return clients;
+        }
+        let amazon = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+        let clients = connect(amazon).await;
+        if clients.open_connections(services).await {
+            return clients;
+        }
+        tracing::warn!(
+            target: "quell",
+            "no service of AWS answers under Amazon's root certificates: those of the system are used"
+        );
+        connect(TrustStore::default()).await
+    }
+
+    async fn with(
+        connector: SharedHttpConnector,
+        config: ConfigLoader,
+        account: impl Into<String>,
+        region: impl Into<String>,
+        call_time: Duration,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(2).min(call_time))
+            .connect_timeout(CONNECT_TIME.min(call_time))
             .operation_attempt_timeout(ATTEMPT_TIME.min(call_time))
             .operation_timeout(call_time)
             .build();
-        let sdk = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client())
+        let sdk = config
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client_of(connector.clone()))
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .region(Region::new(region.into()))
             .load()
             .await;
-        Self::new(sdk, account)
+        Self { connector: Some(connector), ..Self::new(sdk, account) }
     }
 
     pub fn new(sdk: SdkConfig, account: impl Into<String>) -> Self {
-        Self { sdk, account: account.into(), calls: CallLog::default() }
+        Self { sdk, connector: None, account: account.into(), calls: CallLog::default() }
     }
 
     /// The same credentials, now that their account is known.
@@ -69,7 +129,49 @@ impl Clients {
     /// The same account in another region, over the same connections.
     pub fn in_region(&self, region: &str) -> Self {
         let sdk = self.sdk.to_builder().region(Region::new(region.to_owned())).build();
-        Self { sdk, account: self.account.clone(), calls: self.calls.clone() }
+        Self { sdk, ..self.clone() }
+    }
+
+    /// Opens a connection to each of these services, as IAM names them, and leaves it to whoever calls first: an
+    /// endpoint that is elsewhere, or does not answer in time, is reached by the call itself. `false`: none answered.
+    async fn open_connections(&self, services: &[&str]) -> bool {
+        let Some(connector) = &self.connector else { return true };
+        let mut opening = JoinSet::new();
+        for url in services.iter().filter_map(|service| self.ping(service)) {
+            let Ok(request) = HttpRequest::get(url) else { continue };
+            let connector = connector.clone();
+            opening.spawn(async move {
+                let Ok(answer) = connector.call(request).await else { return false };
+                // A connection is free again once its answer is read.
+                let _ = ByteStream::new(answer.into_body()).collect().await;
+                true
+            });
+        }
+        let mut has_answered = opening.is_empty();
+        let all = async {
+            while let Some(answered) = opening.join_next().await {
+                has_answered |= answered.unwrap_or_default();
+            }
+        };
+        let _ = timeout(OPENING_TIME, all).await;
+        has_answered
+    }
+
+    /// What a service answers without credentials. `None`: its hosts are named after the resource.
+    fn ping(&self, service: &str) -> Option<String> {
+        if let Some(endpoint) = self.sdk.endpoint_url() {
+            // Without TLS there is little to gain.
+            let is_encrypted = endpoint.starts_with("https:");
+            return is_encrypted.then(|| format!("{}/ping", endpoint.trim_end_matches('/')));
+        }
+        let host = match service {
+            "s3" => return None,
+            "cloudwatch" => "monitoring",
+            service => service,
+        };
+        let region = self.region();
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        Some(format!("https://{host}.{region}.{domain}/ping"))
     }
 
     /// What a service's client is made of. Add [`calls`](Self::calls) as its interceptor.
@@ -129,12 +231,37 @@ impl Clients {
     }
 }
 
-/// The SDK's HTTP client with ring: aws-lc costs 50 ms of CPU at every cold start.
+/// One connector for all clients: the SDK's own HTTP client makes another one whenever a client is made, and reads all
+/// root certificates for it. With ring: aws-lc costs 50 ms of CPU at every cold start.
 pub fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+    http_client_of(connector(TrustStore::default()))
 }
+
+fn http_client_of(connector: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_, _| connector.clone())
+}
+
+fn connector(trusted: TrustStore) -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIME).build();
+    let connector = Connector::builder()
+        .connector_settings(settings)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring));
+    // Fails for other TLS libraries only.
+    let connector = match TlsContext::builder().with_trust_store(trusted).build() {
+        Ok(context) => connector.tls_context(context),
+        Err(_) => connector,
+    };
+    SharedHttpConnector::new(connector.build())
+}
+
+/// The roots of all endpoints of AWS. <https://www.amazontrust.com/repository/>
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
+/// A process waits no longer than this for its first connections.
+const OPENING_TIME: Duration = Duration::from_millis(500);
+
+/// Time for a connection: within a region more is a failure.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
 
 /// How often a call is made in all, if AWS throttles it, fails or does not answer. Nobody tries it once more around
 /// that: a loop that calls again has a client that does not.
@@ -288,7 +415,21 @@ impl<T> OrMissing<T> for Result<T, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+
     use super::*;
+
+    #[test]
+    fn the_roots_that_functions_trust_are_amazons_and_mozilla_trusts_them_too() {
+        let roots: Vec<_> =
+            CertificateDer::pem_slice_iter(AMAZON_ROOTS).collect::<Result<_, _>>().unwrap();
+        assert_eq!(roots.len(), 5);
+        for root in roots {
+            assert!(webpki_root_certs::TLS_SERVER_ROOT_CERTS.contains(&root));
+            let text = String::from_utf8_lossy(&root);
+            assert!(text.contains("Amazon") || text.contains("Starfield Services"), "{text}");
+        }
+    }
 
     #[test]
     fn xml_is_whole_when_its_first_element_ends() {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     env,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -32,34 +32,54 @@ use crate::{
 /// If the Runtime API cannot be reached.
 pub async fn serve<S: Controls>() -> Result<(), lambda_runtime::Error> {
     log::start();
-    let home = OnceLock::new();
+    // Lambda gives a process more of a processor until it asks for its first event than afterwards: what every event
+    // needs is made before. What cannot be made is the error of each event.
+    let home = Home::new::<S>().await;
     let home = &home;
-    let policies = Arc::new(PolicyCache::default());
-    let policies = &policies;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        let settings = Settings::from_environment()?;
-        let aws = match home.get() {
-            Some(aws) => aws,
-            None => {
-                let call_time = CALL_TIME.min(settings.margin);
-                let aws = Clients::load(&settings.account, &settings.region, call_time).await;
-                home.get_or_init(|| aws)
-            }
-        };
-        settings.admit(aws)?;
+        let home = home.as_ref().map_err(|wrong| EventFailure::Settings(wrong.clone()))?;
         let deadline = deadline(event.context.deadline());
-        let engine = Engine {
-            ledger: Ledger::new(aws, settings.table),
-            topic: Some(Topic::new(aws, settings.topic)),
-            policies: Arc::clone(policies),
-            acts: settings.acts,
-            deadline,
-            margin: settings.margin,
-            delivery: event.context.request_id.clone(),
-        };
-        Box::pin(handle::<S>(&engine, aws, event.payload.get())).await.map_err(Diagnostic::from)
+        let engine = home.engine(deadline, event.context.request_id.clone());
+        let handled = handle::<S>(&engine, &home.aws, event.payload.get());
+        Box::pin(handled).await.map_err(Diagnostic::from)
     }))
     .await
+}
+
+/// What all events of a process share.
+struct Home {
+    settings: Settings,
+    aws: Clients,
+    ledger: Ledger,
+    topic: Topic,
+    policies: Arc<PolicyCache>,
+}
+
+impl Home {
+    /// `Err`: what is wrong with the settings.
+    async fn new<S: Controls>() -> Result<Self, String> {
+        let settings = Settings::from_environment()?;
+        let call_time = CALL_TIME.min(settings.margin);
+        let services = [&["dynamodb", "sns"], S::services().as_slice()].concat();
+        let Settings { account, region, .. } = &settings;
+        let aws = Clients::in_lambda(account, region, call_time, &services).await;
+        settings.admit(&aws)?;
+        let ledger = Ledger::new(&aws, &settings.table);
+        let topic = Topic::new(&aws, &settings.topic);
+        Ok(Self { settings, aws, ledger, topic, policies: Arc::default() })
+    }
+
+    fn engine(&self, deadline: Instant, delivery: String) -> Engine {
+        Engine {
+            ledger: self.ledger.clone(),
+            topic: Some(self.topic.clone()),
+            policies: Arc::clone(&self.policies),
+            acts: self.settings.acts,
+            deadline,
+            margin: self.settings.margin,
+            delivery,
+        }
+    }
 }
 
 /// Everything that comes of one event.
@@ -193,6 +213,9 @@ pub trait Controls {
         signal: &Signal,
     ) -> Vec<Result<Report, Failure>>;
 
+    /// The services that these controls call, as IAM names them.
+    fn services() -> Vec<&'static str>;
+
     /// Goes on with a record under the control that made it. `None`: none of these.
     async fn take_up(
         engine: &Engine,
@@ -242,6 +265,15 @@ macro_rules! controls {
                     }
                 )+
                 ended
+            }
+
+            fn services() -> Vec<&'static str> {
+                let actions = [$($control::META.reads),+].concat();
+                let mut services: Vec<_> =
+                    actions.iter().filter_map(|action| Some(action.split_once(':')?.0)).collect();
+                services.sort_unstable();
+                services.dedup();
+                services
             }
 
             async fn take_up(
@@ -361,20 +393,19 @@ struct Settings {
 const LEAST_MARGIN: Duration = Duration::from_secs(30);
 
 impl Settings {
-    fn from_environment() -> Result<Self, EventFailure> {
+    fn from_environment() -> Result<Self, String> {
         let variable = |name: &'static str| {
-            env::var(name).ok().filter(|value| !value.is_empty()).ok_or_else(|| {
-                EventFailure::Settings(format!("{name} is not set; deploy with Quell's template"))
-            })
+            env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| format!("{name} is not set; deploy with Quell's template"))
         };
         let acts = policy::acts(&env::var("QUELL_CEILING").unwrap_or_default())
-            .map_err(|error| EventFailure::Settings(format!("QUELL_CEILING: {error}")))?;
+            .map_err(|error| format!("QUELL_CEILING: {error}"))?;
         let margin = variable("QUELL_LEASE_MARGIN")?;
         let margin = margin.parse().ok().filter(|seconds| (1..=300).contains(seconds));
         let margin = margin.ok_or_else(|| {
-            EventFailure::Settings(
-                "QUELL_LEASE_MARGIN is not a number of seconds from 1 to 300".to_owned(),
-            )
+            "QUELL_LEASE_MARGIN is not a number of seconds from 1 to 300".to_owned()
         })?;
         Ok(Self {
             account: variable("QUELL_ACCOUNT")?,
@@ -387,13 +418,13 @@ impl Settings {
     }
 
     /// A short margin is for an emulator on this machine, where there is one clock and nothing is under way for long.
-    fn admit(&self, aws: &Clients) -> Result<(), EventFailure> {
+    fn admit(&self, aws: &Clients) -> Result<(), String> {
         if self.margin < LEAST_MARGIN && !aws.is_loopback() {
             let least = LEAST_MARGIN.as_secs();
-            return Err(EventFailure::Settings(format!(
+            return Err(format!(
                 "QUELL_LEASE_MARGIN is {} seconds; less than {least} would let two evaluations change one resource",
                 self.margin.as_secs()
-            )));
+            ));
         }
         Ok(())
     }
@@ -426,7 +457,7 @@ mod tests {
             };
             settings.admit(&Clients::new(sdk.build(), "123456789012"))
         };
-        let said = admitted(29, None).unwrap_err().to_string();
+        let said = admitted(29, None).unwrap_err();
         assert!(said.contains("less than 30"), "{said}");
         assert!(admitted(29, Some("http://10.0.0.1:5000")).is_err());
         assert!(admitted(29, Some("http://127.0.0.1:5000")).is_ok());

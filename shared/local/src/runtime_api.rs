@@ -66,8 +66,8 @@ pub trait Watch: fmt::Debug + Send + Sync {
     /// It is there. `begun` is the moment before it was started.
     fn started(&self, pid: u32, begun: Instant);
 
-    /// It asks for an event, and waits this long even if there is one.
-    fn asked(&self, pid: u32) -> Duration;
+    /// It asks for an event.
+    fn asked(&self, pid: u32);
 
     /// It is given an event.
     fn given(&self, pid: u32);
@@ -605,10 +605,7 @@ fn runtime_api(process: Arc<Process>) -> Router {
 
 async fn next(State(process): State<Arc<Process>>) -> Response {
     if let Some((watch, pid)) = &process.watch {
-        let wait = watch.asked(*pid);
-        if !wait.is_zero() {
-            time::sleep(wait).await;
-        }
+        watch.asked(*pid);
     }
     let Some(event) = process.next.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
