@@ -198,7 +198,8 @@ impl Capacity {
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| Error::Cloud(error.into()))?;
             let pk = item.get("pk").and_then(|pk| pk.as_s().ok()).cloned().unwrap_or_default();
-            let indexes = INDEXES.iter().filter(|names| names.iter().all(|n| item.contains_key(*n)));
+            let indexes =
+                INDEXES.iter().filter(|names| names.iter().all(|n| item.contains_key(*n)));
             items.insert(pk, (size(&item), indexes.count()));
         }
         let mut capacity = Self::default();
@@ -268,11 +269,8 @@ mod tests {
         let mut prices = prices();
         prices.assumed.cold = 0.0;
         // An eighth of a GB for 100 ms, a million times: 12 500 GB-seconds.
-        let usage = Usage {
-            memory_mb: 128.0,
-            warm_cpu_ms: 100.0 * 128.0 / 1769.0,
-            ..Usage::default()
-        };
+        let usage =
+            Usage { memory_mb: 128.0, warm_cpu_ms: 100.0 * 128.0 / 1769.0, ..Usage::default() };
         let lambda = prices.million(&usage)["Lambda"];
         assert!((lambda - (0.20 + 12_500.0 * 0.000_016_666_7)).abs() < 1e-6, "{lambda}");
         let arm = prices.million(&Usage { is_arm: true, ..usage })["Lambda"];

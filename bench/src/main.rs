@@ -58,7 +58,12 @@ struct Bench {
     #[arg(long, value_name = "CASE,…", value_delimiter = ',')]
     cases: Vec<String>,
     /// What is measured
-    #[arg(long, value_name = "PART,…", value_delimiter = ',', default_value = "time,trips,instructions,storm,growth")]
+    #[arg(
+        long,
+        value_name = "PART,…",
+        value_delimiter = ',',
+        default_value = "time,trips,instructions,storm,growth"
+    )]
     parts: Vec<Part>,
     /// Fresh processes of each side and case
     #[arg(long, value_name = "COUNT")]
@@ -144,7 +149,7 @@ impl Bench {
     }
 
     fn sides(&self) -> Vec<Side> {
-        let mut sides = vec![Side::Quell, Side::Floor, Side::Encrypted, Side::Opened];
+        let mut sides = vec![Side::Quell, Side::Floor, Side::Encrypted];
         if self.custodian.is_some() {
             sides.insert(1, Side::Custodian);
         }
@@ -192,7 +197,6 @@ impl Bench {
                 case: case.name().to_owned(),
                 quell: measured(c, Side::Quell)?.unwrap_or_default(),
                 encrypted: measured(c, Side::Encrypted)?,
-                opened: measured(c, Side::Opened)?,
                 custodian: measured(c, Side::Custodian)?,
             });
         }
@@ -219,9 +223,8 @@ impl Bench {
         say("round trips");
         let scene = Scene::begin(programs).await?;
         for (case, result) in cases.iter().zip(&mut results.cases) {
-            let delayed = async |side, repeats| {
-                trial::delayed(&scene, side, *case, &DELAYS, repeats).await
-            };
+            let delayed =
+                async |side, repeats| trial::delayed(&scene, side, *case, &DELAYS, repeats).await;
             result.quell.trips = Some(delayed(Side::Quell, repeats).await?);
             if let Some(peer) = &mut result.custodian {
                 peer.trips = Some(delayed(Side::Custodian, repeats).await?);
@@ -304,8 +307,7 @@ async fn count_instructions(
     say("instructions");
     let scene = Scene::begin(programs).await?;
     for (case, result) in cases.iter().zip(&mut results.cases) {
-        result.quell.instructions =
-            Some(instructions::count(&scene, Side::Quell, *case).await?);
+        result.quell.instructions = Some(instructions::count(&scene, Side::Quell, *case).await?);
     }
     if let (Some(floor), Some(case)) = (&mut results.floor, cases.first()) {
         floor.instructions = Some(instructions::count(&scene, Side::Floor, *case).await?);

@@ -12,8 +12,6 @@ use quell_local::Watch;
 /// A watch that reads the clocks of every process it sees.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
-    /// How long a process waits for its first event, in which it may go on with what it began.
-    pub(crate) pause: Duration,
     lives: Mutex<HashMap<u32, Life>>,
 }
 
@@ -36,10 +34,6 @@ pub(crate) struct Reading {
 }
 
 impl Probe {
-    pub(crate) fn pausing(pause: Duration) -> Self {
-        Self { pause, ..Self::default() }
-    }
-
     pub(crate) fn lives(&self) -> Vec<Life> {
         self.locked().values().cloned().collect()
     }
@@ -68,10 +62,8 @@ impl Watch for Probe {
         self.locked().insert(pid, life);
     }
 
-    fn asked(&self, pid: u32) -> Duration {
+    fn asked(&self, pid: u32) {
         self.read(pid, |life| &mut life.asked);
-        let is_first = self.locked().get(&pid).is_some_and(|life| life.asked.len() == 1);
-        if is_first { self.pause } else { Duration::ZERO }
     }
 
     fn given(&self, pid: u32) {

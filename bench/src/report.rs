@@ -72,7 +72,6 @@ fn of_case(page: &mut Page, result: &CaseResult, floor: Option<&Measured>) {
         ("Quell", Some(&result.quell)),
         ("Cloud Custodian", result.custodian.as_ref()),
         ("Quell, TLS", result.encrypted.as_ref()),
-        ("Quell, TLS, opened", result.opened.as_ref()),
         ("`lambda_runtime`, no SDK", floor),
     ]
     .into_iter()
@@ -131,12 +130,17 @@ fn of_case(page: &mut Page, result: &CaseResult, floor: Option<&Measured>) {
         format!("{} and {} of {}", checks.fixed, checks.alone, checks.events)
     });
     page.line("");
-    for (name, measured) in columns.iter().take(2).filter(|(_, measured)| !measured.calls.is_empty())
+    for (name, measured) in
+        columns.iter().take(2).filter(|(_, measured)| !measured.calls.is_empty())
     {
         let calls: Vec<String> = measured
             .calls
             .iter()
-            .map(|(call, count)| if *count == 1 { call.clone() } else { format!("{call} ×{count}") })
+            .map(
+                |(call, count)| {
+                    if *count == 1 { call.clone() } else { format!("{call} ×{count}") }
+                },
+            )
             .collect();
         page.line(&format!("{name} calls, warm: {}.", calls.join(", ")));
     }

@@ -44,8 +44,6 @@ pub(crate) struct CaseResult {
     pub(crate) quell: Measured,
     /// Over TLS.
     pub(crate) encrypted: Option<Measured>,
-    /// Over TLS, with connections opened before the first event.
-    pub(crate) opened: Option<Measured>,
     pub(crate) custodian: Option<Measured>,
 }
 
@@ -178,10 +176,10 @@ impl Measured {
             traces: if is_quell { 1.0 } else { 0.0 },
             ..Usage::default()
         };
-        let depth = self.trips.as_ref().map_or_else(
-            || self.calls_in_all() as f64,
-            |trips| trips.answer_depth as f64,
-        );
+        let depth = self
+            .trips
+            .as_ref()
+            .map_or_else(|| self.calls_in_all() as f64, |trips| trips.answer_depth as f64);
         let publishes = self.calls.get("SNS Publish").copied().unwrap_or_default();
         let fix = Usage {
             cold_cpu_ms: self.cold.cpu.median,

@@ -20,10 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
     Quell,
-    /// Over TLS, as in AWS.
+    /// Over TLS, as in AWS, so that it opens connections before its first event.
     Encrypted,
-    /// The same, with a moment before the first event in which it may open its connections.
-    Opened,
     Custodian,
     /// A function that does nothing.
     Floor,
@@ -34,7 +32,6 @@ impl Side {
         match self {
             Self::Quell => "Quell",
             Self::Encrypted => "Quell over TLS",
-            Self::Opened => "Quell over TLS, connections opened",
             Self::Custodian => "Cloud Custodian",
             Self::Floor => "lambda_runtime without SDK",
         }
@@ -46,12 +43,7 @@ impl Side {
     }
 
     pub(crate) fn is_quell(self) -> bool {
-        matches!(self, Self::Quell | Self::Encrypted | Self::Opened)
-    }
-
-    /// How long it waits for its first event.
-    pub(crate) fn pause(self) -> Duration {
-        if self == Self::Opened { Duration::from_millis(300) } else { Duration::ZERO }
+        matches!(self, Self::Quell | Self::Encrypted)
     }
 }
 
@@ -169,14 +161,12 @@ impl Scene {
             _ => self.stack.environment("act"),
         };
         if side.is_quell() {
-            // A system for development has its authorities in hundreds of files; Lambda's has one.
             let bundle = self.tls.bundle().display().to_string();
             environment.push(("SSL_CERT_FILE".to_owned(), bundle));
         }
-        let memory =
-            if side == Side::Custodian { MEMORY_OF_CUSTODIAN } else { MEMORY_OF_QUELL };
+        let memory = if side == Side::Custodian { MEMORY_OF_CUSTODIAN } else { MEMORY_OF_QUELL };
         let endpoint = match side {
-            Side::Encrypted | Side::Opened => {
+            Side::Encrypted => {
                 let caller = self.proxy.caller("")?;
                 let encrypted = self.tls.before(&caller.endpoint)?;
                 environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL");

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Display,
-    fs,
     io::Write as _,
     net::TcpListener,
     path::Path,
@@ -45,18 +44,13 @@ pub(crate) struct Encrypted {
     server: AbortHandle,
 }
 
-/// Where systems keep the authorities that they trust, in one file.
-const BUNDLES: [&str; 3] = [
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/ssl/cert.pem",
-];
+/// What a function trusts in Lambda.
+const AMAZON_ROOTS: &[u8] = include_bytes!("../../shared/engine/src/amazon-roots.pem");
 
 impl Tls {
     pub(crate) fn start() -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params =
-            CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = params.self_signed(&key).map_err(failed)?;
         let issuer = Issuer::new(params, key);
@@ -76,16 +70,13 @@ impl Tls {
             .map_err(failed)?;
 
         let mut bundle = NamedTempFile::new().map_err(failed)?;
-        let system = BUNDLES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
         bundle
-            .write_all(&system)
+            .write_all(AMAZON_ROOTS)
             .and_then(|()| bundle.write_all(authority.pem().as_bytes()))
             .map_err(failed)?;
 
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -94,16 +85,10 @@ impl Tls {
                 let _ = runtime.block_on(ended);
             })
             .map_err(failed)?;
-        Ok(Self {
-            bundle,
-            config: Arc::new(config),
-            handle,
-            end: Some(end),
-            thread: Some(thread),
-        })
+        Ok(Self { bundle, config: Arc::new(config), handle, end: Some(end), thread: Some(thread) })
     }
 
-    /// What this system trusts and this authority, in one file, as Lambda's system has it.
+    /// What a function trusts in Lambda, and this authority.
     pub(crate) fn bundle(&self) -> &Path {
         self.bundle.path()
     }

@@ -93,7 +93,7 @@ pub(crate) async fn run(
         stages.push((staged, before));
     }
 
-    let probe = Arc::new(Probe::pausing(side.pause()));
+    let probe = Arc::new(Probe::default());
     let actor = scene.actor(side, case, Arc::clone(&probe) as _)?;
     let mut events = Vec::new();
     for (staged, _) in &stages {
@@ -125,11 +125,8 @@ pub(crate) async fn run(
 
     let first = events.first().ok_or_else(|| unexpected(side, "no event was delivered"))?;
     let last = events.last().unwrap_or(first);
-    let waiting: Vec<f64> = events
-        .iter()
-        .chain(&compliant)
-        .map(|event| millis(trips::waiting(&event.calls)))
-        .collect();
+    let waiting: Vec<f64> =
+        events.iter().chain(&compliant).map(|event| millis(trips::waiting(&event.calls))).collect();
     let spans = spans(side, &life, &waiting)?;
     let since = |begun: Instant, event: &Delivered| {
         let answered = scene.proxy.begun() + trips::fix(&event.calls)?.answered?;
@@ -277,9 +274,8 @@ fn spans(side: Side, life: &Life, waiting: &[f64]) -> Result<Spans, Error> {
     };
     // A warm event also pays for what the process does after it answered the one before: it asks for the next.
     let later = life.answered.windows(2).zip(life.given.iter().zip(waiting).skip(1));
-    let later = later.map(|(pair, (given, waiting))| {
-        span(given.at, pair[1], pair[0].cpu, *waiting)
-    });
+    let later =
+        later.map(|(pair, (given, waiting))| span(given.at, pair[1], pair[0].cpu, *waiting));
     let waiting = waiting.first().copied().unwrap_or_default();
     Ok(Spans {
         init: span(life.begun, *asked, Duration::ZERO, 0.0),

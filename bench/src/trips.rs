@@ -103,8 +103,7 @@ mod tests {
 
     #[test]
     fn calls_at_the_same_time_are_waited_for_once() {
-        let calls =
-            [call("S3", false, 1, 5), call("S3", false, 2, 9), call("S3", true, 20, 25)];
+        let calls = [call("S3", false, 1, 5), call("S3", false, 2, 9), call("S3", true, 20, 25)];
         assert_eq!(waiting(&calls), Duration::from_millis(8 + 5));
         assert_eq!(waiting(&[]), Duration::ZERO);
     }
