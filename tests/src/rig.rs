@@ -138,6 +138,7 @@ impl Rig {
             time: None,
             actor: None,
             request_id: None,
+            finding: None,
         };
         let aws = self.aws.in_region(&record.intent.region);
         match All::undo(&self.engine(Mode::Enforce).await, &aws, record, &signal).await {

@@ -579,6 +579,7 @@ async fn assess(aws: &Clients, staged: &Staged) -> Value {
         time: None,
         actor: None,
         request_id: None,
+        finding: None,
     };
     with_control!(staged.control, C => {
         let target = C::targets(&signal).unwrap().remove(0);

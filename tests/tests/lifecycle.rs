@@ -503,6 +503,7 @@ fn signal(event: &str) -> Signal {
         time: Some(Timestamp::now()),
         actor: None,
         request_id: None,
+        finding: None,
     }
 }
 
@@ -566,6 +567,7 @@ async fn put(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
         attempt: 0,
         event_time: None,
         actor: None,
+        finding: None,
         before: json!(null),
         plan: Vec::new(),
         plan_hash: String::new(),

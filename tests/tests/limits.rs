@@ -352,5 +352,6 @@ fn signal() -> Signal {
         time: Some(Timestamp::now()),
         actor: Some(Actor { principal: "user alice".to_owned(), ..Actor::default() }),
         request_id: None,
+        finding: None,
     }
 }

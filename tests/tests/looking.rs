@@ -249,6 +249,7 @@ fn record(resource: &str, minutes: i64) -> Record {
                 .filter(|_| resource != "other"),
             ..Actor::default()
         }),
+        finding: None,
         before: json!({"grants": ["READ"]}),
         plan: Vec::new(),
         plan_hash: String::new(),

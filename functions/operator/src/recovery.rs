@@ -223,7 +223,7 @@ fn message(
         },
         account: exemption.account.clone(),
         region: exemption.region.clone(),
-        event: notify::Event { id: String::new(), time: None },
+        event: notify::Event { id: String::new(), time: None, finding: None },
         actor: None,
         detected: operator.now,
         changes: Vec::new(),

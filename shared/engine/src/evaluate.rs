@@ -789,6 +789,12 @@ impl<'a, C: Control> Run<'a, C> {
             Ids::Undo(original) => Some(original.clone()),
             Ids::Fix { .. } => None,
         };
+        // Whoever takes a fix back names no finding: it is that of the fix.
+        let undone = undoes.as_ref().and_then(|original| self.records.get(original));
+        let finding = match undone {
+            Some(original) => original.intent.finding.clone(),
+            None => self.signal.finding.clone(),
+        };
         Ok(Intent {
             control: C::META.id.to_owned(),
             account: account.clone(),
@@ -806,6 +812,7 @@ impl<'a, C: Control> Run<'a, C> {
             attempt,
             event_time: self.signal.time,
             actor: self.signal.actor.clone(),
+            finding,
             plan_hash: plan_hash(&changes, &before),
             expires: expires.ok().filter(|_| mode == Mode::Approve),
             before,
@@ -1287,6 +1294,7 @@ fn signal_of(record: &Record) -> Signal {
         time: intent.event_time,
         actor: intent.actor.clone(),
         request_id: None,
+        finding: intent.finding.clone(),
     }
 }
 

@@ -29,4 +29,4 @@ pub use outcome::Outcome;
 pub use policy::Mode;
 pub use report::Report;
 pub use serve::serve;
-pub use signal::{Actor, Signal, Trigger};
+pub use signal::{Actor, Finding, Signal, Trigger};

@@ -342,6 +342,7 @@ fn signal(trigger: Trigger) -> Signal {
         time: None,
         actor: None,
         request_id: None,
+        finding: None,
     }
 }
 
@@ -363,7 +364,7 @@ fn message(name: &str, minus: Vec<String>) -> Message {
         resource: notify::Resource { name: text(name), arn: text(name), console: text(name) },
         account: text(ACCOUNT),
         region: text(REGION),
-        event: notify::Event { id: text(name), time: None },
+        event: notify::Event { id: text(name), time: None, finding: None },
         actor: Some(Actor { principal: text(name), ..Actor::default() }),
         detected: jiff::Timestamp::UNIX_EPOCH,
         changes: vec![notify::Change {

@@ -424,6 +424,7 @@ fn of(trigger: Trigger) -> Signal {
         time: None,
         actor: None,
         request_id: None,
+        finding: None,
     }
 }
 

@@ -160,7 +160,7 @@ fn message(rng: &mut Rng) -> Message {
         resource: Resource { name, arn, console },
         account,
         region,
-        event: Event { id, time: None },
+        event: Event { id, time: None, finding: None },
         actor: rng.bool().then_some(actor),
         detected: Timestamp::UNIX_EPOCH,
         changes: vec![quell_engine::notify::Change {

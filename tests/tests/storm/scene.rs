@@ -234,6 +234,7 @@ impl Scene {
             time: None,
             actor: None,
             request_id: None,
+            finding: None,
         };
         with_control!(staged.control, C => {
             let target = C::targets(&signal).unwrap().remove(0);

@@ -362,6 +362,7 @@ mod tests {
             time: None,
             actor: None,
             request_id: None,
+            finding: None,
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod tests {
             time: None,
             actor: None,
             request_id: None,
+            finding: None,
         }
     }
 }

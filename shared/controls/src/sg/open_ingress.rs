@@ -515,6 +515,7 @@ mod tests {
             time: None,
             actor: None,
             request_id: None,
+            finding: None,
         }
     }
 

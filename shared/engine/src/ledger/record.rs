@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Item, LARGEST, LedgerError, Order, SCHEMA, instant, number, string, text};
-use crate::{Actor, Description, Outcome, Severity, aws::Call, policy::Mode, protocol::Life};
+use crate::{
+    Actor, Description, Finding, Outcome, Severity, aws::Call, policy::Mode, protocol::Life,
+};
 
 /// The life of one remediation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,6 +59,9 @@ pub struct Intent {
     pub event_time: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+    /// Security Hub's finding, where one asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
     /// The state before, as the control serialises it: the way back.
     pub before: Value,
     /// The changes, as the control serialises them.

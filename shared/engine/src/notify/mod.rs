@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Description, Meta, Outcome, Safety, Severity,
+    Actor, Description, Finding, Meta, Outcome, Safety, Severity,
     ledger::{self, Verb},
     text,
 };
@@ -116,6 +116,8 @@ pub struct Event {
     pub id: String,
     /// When it happened, as the event says.
     pub time: Option<Timestamp>,
+    /// Security Hub's finding, where the event came from there.
+    pub finding: Option<Finding>,
 }
 
 /// Who ordered what was done.
@@ -212,7 +214,12 @@ impl Message {
             },
             account: field(&self.account),
             region: field(&self.region),
-            event: Event { id: field(&self.event.id), time: self.event.time },
+            event: Event {
+                id: field(&self.event.id),
+                time: self.event.time,
+                // A part of a name is the name of something else.
+                finding: self.event.finding.as_ref().and_then(Finding::checked),
+            },
             actor: self.actor.as_ref().map(|actor| Actor {
                 principal: field(&actor.principal),
                 arn: some(&actor.arn),
@@ -245,7 +252,7 @@ impl Message {
     }
 
     /// What Quell did, in a sentence of constants.
-    fn status(&self) -> &'static str {
+    pub fn status(&self) -> &'static str {
         if self.undoes.is_some()
             && let Some(status) = self.status_of_undo()
         {
@@ -374,7 +381,7 @@ impl Message {
     }
 
     /// What a person can do now, with the exact command for each.
-    fn commands(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let commands = [
             ("Approve", &self.approve),
             ("Deny", &self.deny),
@@ -436,7 +443,7 @@ impl Message {
     }
 
     /// The runbook's path, where it is one of ours.
-    fn runbook(&self) -> Option<&str> {
+    pub fn runbook(&self) -> Option<&str> {
         let path = self.control.runbook.as_str();
         let name = path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?;
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -500,6 +507,7 @@ pub(crate) mod samples {
             event: Event {
                 id: "7d0c2b5e-90a4-4f6e-8c11-3f6a2f1f0a55".to_owned(),
                 time: Some("2026-03-01T02:03:04Z".parse().unwrap()),
+                finding: None,
             },
             actor: Some(Actor {
                 principal: "user alice".to_owned(),
@@ -623,6 +631,7 @@ pub(crate) mod samples {
         message.account = text();
         message.region = text();
         message.event.id = text();
+        message.event.finding = Some(Finding { id: text(), product_arn: text() });
         message.actor = Some(Actor {
             principal: text(),
             arn: Some(text()),

@@ -57,7 +57,11 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         },
         account: intent.account.clone(),
         region: intent.region.clone(),
-        event: Event { id: intent.event_id.clone(), time: intent.event_time },
+        event: Event {
+            id: intent.event_id.clone(),
+            time: intent.event_time,
+            finding: intent.finding.clone(),
+        },
         actor: intent.actor.clone(),
         detected: intent.created,
         changes: intent
@@ -214,6 +218,7 @@ mod tests {
             attempt: 0,
             event_time: None,
             actor: None,
+            finding: None,
             before: json!({}),
             plan: Vec::new(),
             plan_hash: String::new(),

@@ -246,6 +246,7 @@ impl<'a> Envelope<'a> {
             time: time(self.root.hint("time")),
             actor: None,
             request_id: None,
+            finding: None,
         })
     }
 
@@ -295,7 +296,7 @@ pub(super) fn region(fields: &Fields<'_>, field: &str) -> Result<Option<String>,
 }
 
 /// The partition of a region, by its name.
-fn partition(region: &str) -> &'static str {
+pub(super) fn partition(region: &str) -> &'static str {
     const PARTITIONS: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),

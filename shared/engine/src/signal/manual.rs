@@ -58,6 +58,7 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         time: time(sent),
         actor: None,
         request_id: None,
+        finding: None,
     })
 }
 

@@ -24,6 +24,7 @@ mod sign_in;
 pub use error::EventError;
 pub use event::{Heard, Ignored, ParseOptions, Refused, parse, parse_for};
 pub use reason::{Reason, Refusal};
+pub use securityhub::{Finding, OWN_GENERATOR, own_product};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub struct Signal {
     pub actor: Option<Actor>,
     /// CloudTrail's `requestID`: how Quell recognises its own calls.
     pub request_id: Option<String>,
+    /// Security Hub's finding that asks for a look, which wants to know what came of it.
+    pub finding: Option<Finding>,
 }
 
 /// What kind of happening, with the names that controls take resources from.

@@ -51,5 +51,6 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
         time: None,
         actor: None,
         request_id: None,
+        finding: None,
     })
 }

@@ -25,6 +25,8 @@ pub enum Reason {
     ArchivedFinding,
     ResolvedFinding,
     SuppressedFinding,
+    /// One that Quell imported itself, to say what it did.
+    OwnFinding,
     /// The resource, the rule or the finding is gone.
     DeletedFinding,
     /// Neither passed nor failed.
@@ -65,6 +67,7 @@ impl Reason {
             Self::ArchivedFinding => "archived-finding",
             Self::ResolvedFinding => "resolved-finding",
             Self::SuppressedFinding => "suppressed-finding",
+            Self::OwnFinding => "own-finding",
             Self::DeletedFinding => "deleted-finding",
             Self::InconclusiveFinding { .. } => "inconclusive-finding",
             Self::AccessPreview => "access-preview",
@@ -94,6 +97,7 @@ impl Display for Reason {
             Self::ArchivedFinding => f.write_str("the finding is archived"),
             Self::ResolvedFinding => f.write_str("the finding is resolved"),
             Self::SuppressedFinding => f.write_str("the finding is suppressed"),
+            Self::OwnFinding => f.write_str("the finding is Quell's own"),
             Self::DeletedFinding => f.write_str("the resource or the rule is gone"),
             Self::InconclusiveFinding { status } => {
                 write!(f, "the check came to no result (`{status}`)")

@@ -165,6 +165,7 @@ pub(super) fn securityhub() -> Value {
             "findings": [{
                 "SchemaVersion": "2018-10-08",
                 "Id": "arn:aws:securityhub:eu-west-1:123456789012:security-control/S3.2/finding/1",
+                "ProductArn": "arn:aws:securityhub:eu-west-1::product/aws/securityhub",
                 "GeneratorId": "security-control/S3.2",
                 "AwsAccountId": ACCOUNT,
                 "Region": "eu-west-1",

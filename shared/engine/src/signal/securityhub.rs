@@ -1,10 +1,56 @@
 //! Findings that Security Hub imported, or that a person picked for a custom action.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     EventError, Heard, Reason, Signal, Trigger,
-    event::{Envelope, Stop, account, key, region, time},
+    event::{Envelope, Stop, account, key, partition, region, time},
     fields::{Fields, brief},
 };
+use crate::text::redacted;
+
+/// A finding, as `BatchUpdateFindings` wants it named.
+/// <https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_AwsSecurityFindingIdentifier.html>
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Finding {
+    /// At most 512 characters.
+    pub id: String,
+    /// At most 2,048 characters.
+    pub product_arn: String,
+}
+
+impl Finding {
+    /// `None`: Security Hub has no finding of that name, or it would not be safe to keep it. A part of a name is the name
+    /// of something else: it is kept whole or not at all.
+    pub fn new(id: &str, product_arn: &str) -> Option<Self> {
+        let is_product = product_arn.starts_with("arn:")
+            && product_arn.split(':').nth(2) == Some("securityhub")
+            && product_arn.contains(":product/");
+        let is_plain = |text: &str, limit: usize| {
+            !text.is_empty()
+                && text.len() <= limit
+                && text.bytes().all(|b| b.is_ascii_graphic())
+                && redacted(text) == text
+        };
+        (is_product && is_plain(id, 512) && is_plain(product_arn, 2048))
+            .then(|| Self { id: id.to_owned(), product_arn: product_arn.to_owned() })
+    }
+
+    /// The same, if it is one that [`new`](Self::new) makes.
+    pub(crate) fn checked(&self) -> Option<Self> {
+        Self::new(&self.id, &self.product_arn)
+    }
+}
+
+/// What `GeneratorId` begins with in findings that Quell imports: `quell/s3-public-acl`.
+pub const OWN_GENERATOR: &str = "quell/";
+
+/// The product of an account for findings of its own making, under which Quell imports.
+/// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-custom-providers.html>
+pub fn own_product(account: &str, region: &str) -> String {
+    let partition = partition(region);
+    format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default")
+}
 
 /// One result for each resource of each finding, and at least one for each finding.
 pub(super) fn hear(event: &Envelope<'_>) -> Result<Vec<Heard>, Stop> {
@@ -25,6 +71,9 @@ fn signals(
     finding: &Fields<'_>,
     action: Option<&str>,
 ) -> Result<Vec<Signal>, Stop> {
+    if is_own(finding) {
+        return Err(Reason::OwnFinding.into());
+    }
     if let Some(reason) = settled(finding)? {
         return Err(reason.into());
     }
@@ -35,7 +84,9 @@ fn signals(
     };
     let owner = event.admit(owner)?;
     let generator = finding.required_text("GeneratorId")?;
-    let key = key(&[finding.required_text("Id")?, finding.required_text("UpdatedAt")?]);
+    let id = finding.required_text("Id")?;
+    let key = key(&[id, finding.required_text("UpdatedAt")?]);
+    let found = Finding::new(id, finding.hint("ProductArn").unwrap_or_default());
     let place = region(finding, "Region")?;
 
     let mut signals = Vec::new();
@@ -53,9 +104,18 @@ fn signals(
         };
         let mut signal = event.signal(trigger, owner.clone(), place, key.clone())?;
         signal.time = time(finding.hint("UpdatedAt")).or(signal.time);
+        signal.finding.clone_from(&found);
         signals.push(signal);
     }
     Ok(signals)
+}
+
+/// Whether Quell imported it. It says what was done about a resource, and is no reason to do it again.
+fn is_own(finding: &Fields<'_>) -> bool {
+    let owner = finding.hint("AwsAccountId").unwrap_or_default();
+    let product = format!(":{owner}:product/{owner}/default");
+    finding.hint("GeneratorId").is_some_and(|generator| generator.starts_with(OWN_GENERATOR))
+        && finding.hint("ProductArn").is_some_and(|arn| arn.ends_with(&product))
 }
 
 /// Why nothing is left to do about the finding. It is announced again with every update, so also when it is over.
@@ -152,6 +212,66 @@ mod tests {
         let mut event = securityhub();
         event["detail"]["findings"][0]["Compliance"] = Value::Null;
         signal(&event);
+    }
+
+    #[test]
+    fn a_finding_keeps_the_name_by_which_security_hub_is_told_what_came_of_it() {
+        let named = Finding {
+            id: "arn:aws:securityhub:eu-west-1:123456789012:security-control/S3.2/finding/1".into(),
+            product_arn: "arn:aws:securityhub:eu-west-1::product/aws/securityhub".into(),
+        };
+        assert_eq!(signal(&securityhub()).finding, Some(named));
+
+        let product = "arn:aws:securityhub:eu-west-1::product/aws/securityhub";
+        let long = (format!("x/{}", "y/".repeat(255)), format!("{product}{}", "/y".repeat(1000)));
+        assert!(Finding::new(&long.0, &long.1).is_some());
+        for (id, product_arn) in [
+            ("", product),
+            ("1", ""),
+            ("1", "arn:aws:s3:::product/aws/securityhub"),
+            ("1", "https://evil.example/:securityhub:product/x"),
+            ("a b", product),
+            ("a\u{202e}b", product),
+            ("a\nb", product),
+            (&format!("{}/y", long.0), product),
+            ("1", &format!("{}/yyyyyyyyyyy", long.1)),
+            ("AKIAIOSFODNN7EXAMPLE", product),
+        ] {
+            assert_eq!(Finding::new(id, product_arn), None, "{id} of {product_arn}");
+            let mut event = securityhub();
+            if !id.is_empty() {
+                event["detail"]["findings"][0]["Id"] = json!(id);
+                event["detail"]["findings"][0]["ProductArn"] = json!(product_arn);
+                assert_eq!(signal(&event).finding, None, "the resource is looked at all the same");
+            }
+        }
+    }
+
+    #[test]
+    fn what_quell_imported_itself_is_never_acted_upon() {
+        let mut event = securityhub();
+        let finding = &mut event["detail"]["findings"][0];
+        finding["GeneratorId"] = json!("quell/s3-public-acl");
+        finding["ProductArn"] = json!(own_product(ACCOUNT, "eu-west-1"));
+        assert_eq!(reason(&event), Reason::OwnFinding);
+        event["detail-type"] = json!("Security Hub Findings - Custom Action");
+        assert_eq!(reason(&event), Reason::OwnFinding, "nor when a person picks it");
+
+        let look_alikes = [
+            ("GeneratorId", json!("security-control/S3.2")),
+            ("GeneratorId", json!("x/quell/s3-public-acl")),
+            ("ProductArn", json!("arn:aws:securityhub:eu-west-1::product/aws/securityhub")),
+            ("ProductArn", json!(own_product("210987654321", "eu-west-1"))),
+        ];
+        for (field, value) in look_alikes {
+            let mut event = event.clone();
+            event["detail"]["findings"][0][field] = value;
+            signal(&event);
+        }
+        assert_eq!(
+            own_product(ACCOUNT, "cn-north-1"),
+            "arn:aws-cn:securityhub:cn-north-1:123456789012:product/123456789012/default"
+        );
     }
 
     #[test]

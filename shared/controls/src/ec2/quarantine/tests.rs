@@ -40,6 +40,7 @@ fn signal(trigger: Trigger) -> Signal {
         time: None,
         actor: None,
         request_id: None,
+        finding: None,
     }
 }
 
