@@ -3,6 +3,8 @@
 pub mod chat;
 pub mod email;
 pub mod machine;
+#[cfg(test)]
+mod schema;
 pub mod sms;
 pub mod sns;
 pub mod topic;
