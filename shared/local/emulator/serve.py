@@ -90,6 +90,10 @@ def patched(service):
         from patches import cloudwatch_cbor
 
         cloudwatch_cbor.apply()
+    if service == "securityhub":
+        from patches import securityhub_findings
+
+        securityhub_findings.apply()
     return create_backend_app(service)
 
 

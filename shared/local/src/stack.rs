@@ -19,6 +19,9 @@ use crate::{
     cloud::{ACCOUNT, REGION},
 };
 
+/// Parameters that deploy what is optional.
+pub const OPTIONS: [(&str, &str); 2] = [("SecurityHub", "yes"), ("ImportFindings", "yes")];
+
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -105,14 +108,16 @@ impl Stack {
         Ok(Self { ledger: name.to_owned(), ..self.clone() })
     }
 
-    /// This stack as one that the template is deployed as, with every function at this ceiling.
+    /// This stack as one that the template is deployed as, with every function at this ceiling, and with all that is
+    /// optional.
     pub fn deployment(&self, template: &Template, ceiling: &str) -> Deployment {
-        let ceilings = template.ceilings().into_iter();
+        let ceilings = template.ceilings().into_iter().map(|name| (name, ceiling.to_owned()));
+        let options = OPTIONS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Deployment {
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
             stack: self.name.clone(),
-            parameters: ceilings.map(|name| (name, ceiling.to_owned())).collect(),
+            parameters: ceilings.chain(options).collect(),
             names: [("Ledger".to_owned(), self.ledger.clone())].into(),
         }
     }
@@ -179,6 +184,24 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         environment
+    }
+
+    /// What the function that tells Security Hub is given.
+    pub fn security_hub_environment(&self, imports: bool) -> Vec<(String, String)> {
+        let mut environment = self.cloud.environment();
+        environment.extend(
+            [
+                ("QUELL_ACCOUNT", ACCOUNT),
+                ("QUELL_IMPORT_FINDINGS", if imports { "yes" } else { "no" }),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment
+    }
+
+    /// The AWS that it is in.
+    pub fn cloud(&self) -> &Cloud {
+        &self.cloud
     }
 
     pub fn dead_letter_queue(&self) -> DeadLetterQueue {
@@ -329,7 +352,7 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
+pub(crate) async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
     let queue = cloud.sqs.create_queue().queue_name(name).send().await?;
     Ok(queue.queue_url.ok_or("CreateQueue gave no URL")?)
 }

@@ -9,7 +9,7 @@
 //! Where the reference calls a resource of an action optional, it is asked for here: a role that is allowed more than
 //! AWS asks for is found by taking actions away, one that is allowed less would only be found on AWS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Context;
 
@@ -24,7 +24,7 @@ pub struct Request {
     /// Of the caller, and of what it names without saying whose it is.
     pub account: String,
     /// Forms as they were sent (`TagSpecification.1.Tag.1.Key`); of paths and JSON `Bucket`, `FunctionName`,
-    /// `IndexName` and the like.
+    /// `IndexName` and the like; of Security Hub's JSON all texts (`Workflow.Status`).
     pub parameters: Vec<(String, String)>,
     /// DynamoDB: what is read or written, in the order of the request.
     pub items: Vec<Item>,
@@ -93,6 +93,10 @@ enum On {
     Queried,
     /// The items of a transaction that are of this kind.
     Items(&'static str),
+    /// The account's hub, with what is said of findings.
+    Hub,
+    /// The product of each finding, with the accounts that the findings are about.
+    Products,
 }
 
 const BUCKET: &str = "arn:{partition}:s3:::{}";
@@ -109,6 +113,7 @@ const TABLE: &str = "arn:{partition}:dynamodb:{region}:{account}:table/{}";
 const FUNCTION: &str = "arn:{partition}:lambda:{region}:{account}:function:{}";
 const EVENT_RULE: &str = "arn:{partition}:events:{region}:{account}:rule/{}";
 const TRAIL: &str = "arn:{partition}:cloudtrail:{region}:{account}:trail/{}";
+const HUB: &str = "arn:{partition}:securityhub:{region}:{account}:hub/{}";
 /// The parameter is an ARN.
 const ARN: &str = "{}";
 
@@ -127,7 +132,8 @@ const EC2_IDS: [(&str, &str, &str); 8] = [
 /// By service and name.
 const OPERATIONS: &[Operation] = {
     use On::{
-        Also, Each, Everything, Ids, If, Items, Queried, Some as Any, Table, TagSpecifications,
+        Also, Each, Everything, Hub, Ids, If, Items, Products, Queried, Some as Any, Table,
+        TagSpecifications,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -276,6 +282,12 @@ const OPERATIONS: &[Operation] = {
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of(
+            "SecurityHub",
+            "BatchImportFindings",
+            &[("securityhub:BatchImportFindings", &[Products])],
+        ),
+        of("SecurityHub", "BatchUpdateFindings", &[("securityhub:BatchUpdateFindings", &[Hub])]),
         of("SNS", "Publish", &[("sns:Publish", &[Each(ARN, "TopicArn")])]),
         of("STS", "AssumeRole", &[("sts:AssumeRole", &[Each(ARN, "RoleArn")])]),
         // Nobody needs a permission for it: it is never asked for.
@@ -327,7 +339,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 12] = [
+pub const PAGES: [(&str, &str); 13] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -357,6 +369,10 @@ pub const PAGES: [(&str, &str); 12] = [
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html",
     ),
     ("s3", "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html"),
+    (
+        "securityhub",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecurityhub.html",
+    ),
     (
         "sns",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html",
@@ -431,7 +447,12 @@ const FACTS: &[Facts] = {
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("securityhub:BatchImportFindings", Write, true),
+        of("securityhub:BatchUpdateFindings", Write, true),
         of("sns:Publish", Write, true),
+        of("sqs:DeleteMessage", Write, true),
+        of("sqs:GetQueueAttributes", Read, true),
+        of("sqs:ReceiveMessage", Read, true),
         of("sqs:SendMessage", Write, true),
         of("sts:AssumeRole", Write, true),
         of("xray:PutTelemetryRecords", Write, false),
@@ -439,9 +460,9 @@ const FACTS: &[Facts] = {
     ]
 };
 
-/// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key. A
+/// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key, or a field. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 12] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -452,6 +473,8 @@ pub(super) const KEYS: [&str; 10] = [
     "dynamodb:leadingkeys",
     "ec2:createaction",
     "s3:resourceaccount",
+    "securityhub:asffsyntaxpath/",
+    "securityhub:targetaccount",
 ];
 
 impl Request {
@@ -555,6 +578,33 @@ impl Request {
                     if let Some(key) = &item.key {
                         context.add("dynamodb:LeadingKeys", key.as_str());
                     }
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
+            // https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchupdatefindings.html
+            On::Hub => {
+                let resource = self.arn(HUB, "default");
+                let mut context = self.context(&resource);
+                for (field, value) in &self.parameters {
+                    if !field.starts_with("FindingIdentifiers.") {
+                        context.add(&format!("securityhub:ASFFSyntaxPath/{field}"), value.as_str());
+                    }
+                }
+                asked.push(Asked { action: action.to_owned(), resource, context });
+            }
+            On::Products => {
+                let once = |parameter| self.values(parameter).into_iter().collect::<BTreeSet<_>>();
+                let (products, accounts) =
+                    (once("Findings.ProductArn"), once("Findings.AwsAccountId"));
+                if products.is_empty() {
+                    return Err(self.unknown("names no Findings.ProductArn"));
+                }
+                for product in products {
+                    let mut context = self.context(product);
+                    for account in &accounts {
+                        context.add("securityhub:TargetAccount", *account);
+                    }
+                    let resource = product.to_owned();
                     asked.push(Asked { action: action.to_owned(), resource, context });
                 }
             }

@@ -72,6 +72,12 @@ fn request(named: &Named, region: &str, body: &Bytes) -> Request {
             (form_urlencoded::parse(body).into_owned().collect(), Vec::new())
         }
         Protocol::S3 => (one("Bucket"), Vec::new()),
+        Protocol::RestJson if named.service == "SecurityHub" => {
+            let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+            let mut parameters = Vec::new();
+            leaves("", &json, &mut parameters);
+            (parameters, Vec::new())
+        }
         Protocol::RestJson => (one("FunctionName"), Vec::new()),
         Protocol::S3Control | Protocol::Cbor => (Vec::new(), Vec::new()),
         Protocol::Json => {
@@ -87,6 +93,21 @@ fn request(named: &Named, region: &str, body: &Bytes) -> Request {
         account: ACCOUNT.to_owned(),
         parameters,
         items,
+    }
+}
+
+/// All texts by their path, such as `Workflow.Status`, whatever their place in lists.
+fn leaves(path: &str, json: &Value, found: &mut Vec<(String, String)>) {
+    match json {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(&path, value, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| leaves(path, value, found)),
+        Value::String(text) => found.push((path.to_owned(), text.clone())),
+        _ => {}
     }
 }
 

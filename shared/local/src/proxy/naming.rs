@@ -32,7 +32,7 @@ pub(super) enum Protocol {
     Query,
     S3,
     S3Control,
-    /// REST with JSON: Lambda.
+    /// REST with JSON: Lambda, Security Hub.
     RestJson,
 }
 
@@ -63,6 +63,9 @@ impl Named {
         }
         if let Some(rest) = path.strip_prefix("/2015-03-31/functions/") {
             return lambda(&parts.method, rest);
+        }
+        if scope == Some("SecurityHub") {
+            return security_hub(&parts.method, path, body);
         }
         let is_form = header("content-type")
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
@@ -113,6 +116,7 @@ fn service_name(signed_for: &str) -> &str {
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
+        "securityhub" => "SecurityHub",
         "sns" => "SNS",
         "sqs" => "SQS",
         "sts" => "STS",
@@ -189,6 +193,21 @@ fn lambda(method: &Method, rest: &str) -> Named {
     let function = percent_encoding::percent_decode_str(function).decode_utf8_lossy().into_owned();
     Named::new(Protocol::RestJson, "Lambda", operation)
         .about((!function.is_empty()).then_some(function))
+}
+
+/// It is about the findings that it names.
+fn security_hub(method: &Method, path: &str, body: &Bytes) -> Named {
+    let operation = match (method.as_str(), path) {
+        ("POST", "/findings") => "GetFindings",
+        ("POST", "/findings/import") => "BatchImportFindings",
+        ("PATCH", "/findings/batchupdate") => "BatchUpdateFindings",
+        _ => &format!("Unknown {method} {path}"),
+    };
+    let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let lists = ["Findings", "FindingIdentifiers"].into_iter();
+    let findings = lists.filter_map(|list| body[list].as_array()).flatten();
+    let ids = findings.filter_map(|finding| finding["Id"].as_str().map(str::to_owned));
+    Named::new(Protocol::RestJson, "SecurityHub", operation).about(ids)
 }
 
 fn s3_control(method: &Method, configuration: &str, account: Option<String>) -> Named {
@@ -515,6 +534,38 @@ mod tests {
             let named = named(method, path, &[("x-amz-account-id", "123456789012")], "");
             assert_eq!((named.service.as_str(), named.operation.as_str()), (service, operation));
             assert_eq!(named.resources, [resource]);
+        }
+    }
+
+    #[test]
+    fn security_hub_is_named_by_its_paths_with_the_findings() {
+        let updated = r#"{"FindingIdentifiers":[{"Id":"b"},{"Id":"a"}]}"#;
+        for (method, path, body, operation, findings, is_write) in [
+            (
+                "POST",
+                "/findings/import",
+                r#"{"Findings":[{"Id":"a"}]}"#,
+                "BatchImportFindings",
+                vec!["a"],
+                true,
+            ),
+            (
+                "PATCH",
+                "/findings/batchupdate",
+                updated,
+                "BatchUpdateFindings",
+                vec!["a", "b"],
+                true,
+            ),
+            ("POST", "/findings", "{}", "GetFindings", vec![], false),
+            ("GET", "/accounts", "", "Unknown GET /accounts", vec![], true),
+        ] {
+            let named = named(method, path, &[("authorization", &signature("securityhub"))], body);
+            assert_eq!(
+                (named.service.as_str(), named.operation.as_str()),
+                ("SecurityHub", operation)
+            );
+            assert_eq!((named.resources.clone(), named.is_write()), (owned(findings), is_write));
         }
     }
 

@@ -246,3 +246,70 @@ async fn groups(ec2: &aws_sdk_ec2::Client, instance: &str) -> Vec<String> {
         .map(|group| group.group_id().unwrap().to_owned())
         .collect()
 }
+
+#[tokio::test]
+async fn findings_are_checked_and_what_is_the_customers_stays() {
+    use aws_sdk_securityhub::types::{
+        AwsSecurityFindingIdentifier, NoteUpdate, Resource, Severity, SeverityLabel, Workflow,
+        WorkflowStatus, WorkflowUpdate, builders::AwsSecurityFindingBuilder,
+    };
+    const PRODUCT: &str = "arn:aws:securityhub:eu-west-1:123456789012:product/123456789012/default";
+    let emulator = Emulator::start().unwrap();
+    let hub = emulator.cloud().securityhub;
+    let finding = |id: &str, updated: &str| -> AwsSecurityFindingBuilder {
+        aws_sdk_securityhub::types::AwsSecurityFinding::builder()
+            .schema_version("2018-10-08")
+            .id(id)
+            .product_arn(PRODUCT)
+            .generator_id("test")
+            .aws_account_id(ACCOUNT)
+            .created_at("2026-03-01T02:03:04.000Z")
+            .updated_at(updated)
+            .severity(Severity::builder().label(SeverityLabel::High).build())
+            .title("title")
+            .description("description")
+            .resources(Resource::builder().r#type("Other").id("r").build())
+            .workflow(Workflow::builder().status(WorkflowStatus::New).build())
+    };
+    let (first, older, newer) =
+        ("2026-03-01T02:03:05.000Z", "2026-03-01T02:03:04.500Z", "2026-03-01T02:03:06.000Z");
+    let imported = hub
+        .batch_import_findings()
+        .findings(finding("good", first).build())
+        .findings(finding("long", first).title("x".repeat(257)).build())
+        .findings(finding("blank", first).description(" ").build())
+        .findings(finding("late", "yesterday").build())
+        .findings(finding("foreign", first).aws_account_id("210987654321").build())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(imported.success_count(), Some(1));
+    let failed: Vec<_> = imported.failed_findings().iter().filter_map(|one| one.id()).collect();
+    assert_eq!(failed, ["long", "blank", "late", "foreign"]);
+
+    let named =
+        |id: &str| AwsSecurityFindingIdentifier::builder().id(id).product_arn(PRODUCT).build();
+    let updated = hub
+        .batch_update_findings()
+        .finding_identifiers(named("good"))
+        .finding_identifiers(named("gone"))
+        .workflow(WorkflowUpdate::builder().status(WorkflowStatus::Suppressed).build())
+        .note(NoteUpdate::builder().text("on purpose").updated_by("bob").build())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(updated.processed_findings().len(), 1);
+    let refused = &updated.unprocessed_findings()[0];
+    assert_eq!(refused.error_code(), Some("FindingNotFound"));
+
+    for (time, title) in [(older, "older"), (newer, "newer")] {
+        let again = finding("good", time).title(title).build();
+        hub.batch_import_findings().findings(again).send().await.unwrap();
+    }
+    let found = hub.get_findings().send().await.unwrap();
+    assert_eq!(found.findings().len(), 1);
+    let found = &found.findings()[0];
+    assert_eq!(found.title(), Some("newer"));
+    assert_eq!(found.workflow().unwrap().status(), Some(&WorkflowStatus::Suppressed));
+    assert_eq!(found.note().unwrap().text(), Some("on purpose"));
+}

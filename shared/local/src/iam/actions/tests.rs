@@ -131,6 +131,47 @@ fn operations_of_s3_go_by_other_names_in_iam() {
 }
 
 #[test]
+fn findings_are_asked_for_with_what_is_said_of_them_and_whose_they_are() {
+    let update = request(
+        "SecurityHub",
+        "BatchUpdateFindings",
+        &[
+            ("FindingIdentifiers.Id", "f1"),
+            ("FindingIdentifiers.ProductArn", "arn:aws:securityhub:eu-west-1::product/aws/x"),
+            ("Workflow.Status", "RESOLVED"),
+            ("Note.Text", "done"),
+        ],
+    );
+    let asked = update.asks().unwrap();
+    assert_eq!(
+        lines(&asked),
+        ["securityhub:BatchUpdateFindings arn:aws:securityhub:eu-west-1:123456789012:hub/default"]
+    );
+    let said = |field: &str| {
+        asked[0].context.values(&format!("securityhub:asffsyntaxpath/{field}")).to_vec()
+    };
+    assert_eq!(said("workflow.status"), ["RESOLVED"]);
+    assert_eq!(said("note.text"), ["done"]);
+    assert!(said("severity.label").is_empty() && said("findingidentifiers.id").is_empty());
+
+    let product = "arn:aws:securityhub:eu-west-1:123456789012:product/123456789012/default";
+    let import = request(
+        "SecurityHub",
+        "BatchImportFindings",
+        &[
+            ("Findings.ProductArn", product),
+            ("Findings.AwsAccountId", "123456789012"),
+            ("Findings.ProductArn", product),
+            ("Findings.AwsAccountId", "210987654321"),
+        ],
+    );
+    let asked = import.asks().unwrap();
+    assert_eq!(lines(&asked), [format!("securityhub:BatchImportFindings {product}")]);
+    let accounts = asked[0].context.values("securityhub:targetaccount");
+    assert_eq!(accounts, ["123456789012", "210987654321"]);
+}
+
+#[test]
 fn other_partitions_have_other_arns() {
     for (region, arn) in [
         ("cn-north-1", "arn:aws-cn:ec2:cn-north-1:123456789012:instance/i-1"),
@@ -159,6 +200,7 @@ fn what_is_not_known_is_not_allowed_to_anybody() {
         ("S3", "PutBucketAcl", &[], "names no Bucket"),
         ("DynamoDB", "PutItem", &[], "names no table"),
         ("DynamoDB", "TransactWriteItems", &[], "names no items"),
+        ("SecurityHub", "BatchImportFindings", &[], "names no Findings.ProductArn"),
     ] {
         let refused = role.judge(&request(service, operation, parameters)).unwrap_err();
         assert!(matches!(refused, Refused::Unknown { .. }), "{refused}");
