@@ -9,6 +9,7 @@ use quell_engine::{Control as _, Signal, control::TargetError};
 pub mod attack;
 pub mod command;
 pub mod desk;
+pub mod findings;
 pub mod permissions;
 pub mod rig;
 

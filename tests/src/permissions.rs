@@ -6,6 +6,7 @@ use quell_local::{
     Deployment, Template,
     cloud::{ACCOUNT, REGION},
     iam::Role,
+    stack::OPTIONS,
 };
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub enum What {
 
 /// What Lambda itself does with a function's role, with the page that says so. No code of Quell's calls it, so no test
 /// can miss it.
-pub const LAMBDAS_OWN: [(&str, &str, &str); 5] = [
+pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     (
         "logs:CreateLogStream",
         "Lambda keeps the function's log",
@@ -53,6 +54,21 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 5] = [
         "logs:PutLogEvents",
         "Lambda keeps the function's log",
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+    ),
+    (
+        "sqs:DeleteMessage",
+        "Lambda takes out of the queue what was handled",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+    ),
+    (
+        "sqs:GetQueueAttributes",
+        "Lambda looks how many messages wait in the queue",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+    ),
+    (
+        "sqs:ReceiveMessage",
+        "Lambda reads the queue",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
     ),
     (
         "sqs:SendMessage",
@@ -84,7 +100,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 45] = [
+const WHY: [(&str, &str); 47] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -144,6 +160,14 @@ const WHY: [(&str, &str); 45] = [
     ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
+    (
+        "securityhub:BatchImportFindings",
+        "puts what Quell saw into Security Hub (only if `ImportFindings` is yes)",
+    ),
+    (
+        "securityhub:BatchUpdateFindings",
+        "says beside a finding what came of it (only if `SecurityHub` is yes)",
+    ),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
@@ -159,7 +183,7 @@ pub fn why(action: &str) -> Option<&'static str> {
     WHY.iter().copied().chain(lambdas).find(|(of, _)| *of == action).map(|(_, why)| why)
 }
 
-/// The project's stack with every function at this ceiling.
+/// The project's stack with every function at this ceiling, and with all that is optional.
 pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
     Deployment {
         account: ACCOUNT.to_owned(),
@@ -169,6 +193,7 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .ceilings()
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
+            .chain(OPTIONS.map(|(name, value)| (name.to_owned(), value.to_owned())))
             .collect(),
         names: BTreeMap::new(),
     }

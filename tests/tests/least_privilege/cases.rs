@@ -18,7 +18,7 @@ use quell_local::{
 };
 use quell_tests::{
     desk::{arn, people, sent},
-    root,
+    findings, root,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ pub(crate) struct Case {
 enum Play {
     Control(&'static str, OfControl),
     Operator(OfOperator),
+    SecurityHub(OfSecurityHub),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,16 @@ enum OfOperator {
     Ceilings,
 }
 
+/// What came of a finding, or of something that Security Hub did not know.
+#[derive(Clone, Copy, Debug)]
+enum OfSecurityHub {
+    Observed,
+    Fixed,
+    Undone,
+    Denied,
+    Imported,
+}
+
 /// The cases of a function, the quickest first.
 pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "operator" {
@@ -93,6 +104,18 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Heeds, "recovery has an order heeded of which the word was lost"),
         ]
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
+        .into();
+    }
+    if function == "security-hub" {
+        use OfSecurityHub::{Denied, Fixed, Imported, Observed, Undone};
+        return [
+            (Observed, "a finding that Quell only looked at is marked as told"),
+            (Fixed, "a finding that Quell fixed is resolved"),
+            (Undone, "a finding is new again once its fix is undone"),
+            (Denied, "a finding that a person wants left as it is is suppressed"),
+            (Imported, "what Quell heard of elsewhere is imported"),
+        ]
+        .map(|(play, name)| Case { name: name.to_owned(), play: Play::SecurityHub(play) })
         .into();
     }
     use OfControl::{
@@ -142,6 +165,7 @@ impl Case {
             Play::Control(control, OfControl::Recovered) => recovered(scene, control, proxy).await,
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
+            Play::SecurityHub(play) => of_security_hub(scene, play).await,
         }
     }
 }
@@ -416,6 +440,46 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             check(response["hinted"] == json!([record.id]), || response.to_string())
         }
     }
+}
+
+async fn of_security_hub(scene: &Scene, play: OfSecurityHub) -> Result<(), Failed> {
+    const CONTROL: &str = "s3-public-acl";
+    let mode = match play {
+        OfSecurityHub::Observed => Mode::Observe,
+        OfSecurityHub::Denied => Mode::Approve,
+        OfSecurityHub::Fixed | OfSecurityHub::Undone | OfSecurityHub::Imported => Mode::Enforce,
+    };
+    publish(scene, people(mode)).await;
+    let mut staged = scene.stage(CONTROL).await;
+    let id = format!("finding-of-{}", scene.name);
+    if !matches!(play, OfSecurityHub::Imported) {
+        staged.event = findings::found(&scene.cloud, &staged, &id).await;
+    }
+    let (outcome, status) = match play {
+        OfSecurityHub::Observed => ("observed", "NOTIFIED"),
+        OfSecurityHub::Fixed | OfSecurityHub::Imported => ("fixed", "RESOLVED"),
+        OfSecurityHub::Undone => ("fixed", "NEW"),
+        OfSecurityHub::Denied => ("pending", "SUPPRESSED"),
+    };
+    let record = scene.comes_to(&staged, outcome).await?;
+    match play {
+        OfSecurityHub::Undone => {
+            scene.order_and_hint(&record, Verb::Undo, None).await?;
+        }
+        OfSecurityHub::Denied => {
+            let deny = json!({"verb": "deny", "record": record.id, "reason": "on purpose"});
+            scene.order(deny, 200).await?;
+        }
+        _ => {}
+    }
+    scene.tell_security_hub(&staged).await?;
+    let id = match play {
+        OfSecurityHub::Imported => format!("{REGION}/{ACCOUNT}/quell/{}", record.id),
+        _ => id,
+    };
+    let finding = findings::read(&scene.cloud, &id).await.ok_or("there is no finding")?;
+    let is = finding.workflow().and_then(|workflow| workflow.status());
+    check(is.is_some_and(|is| is.as_str() == status), || format!("{id} is {is:?}"))
 }
 
 async fn publish(scene: &Scene, policy: Policy) {

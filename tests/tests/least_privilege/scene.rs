@@ -48,6 +48,7 @@ pub(crate) struct Scene {
     /// Unlike that of any other scene.
     pub(crate) name: String,
     pub(crate) operator: Arc<Function>,
+    pub(crate) security_hub: Arc<Function>,
     functions: Vec<Arc<Function>>,
     door: FrontDoor,
 }
@@ -97,7 +98,9 @@ impl Stage {
         let operator = deployed("operator", environment);
         let keys = ["alice", "bob"].map(key).into();
         door.open(Arc::clone(&operator), functions.clone(), keys);
-        Scene { cloud: self.cloud.clone(), stack, ledger, name, operator, functions, door }
+        let security_hub = deployed("security-hub", stack.security_hub_environment(true));
+        let cloud = self.cloud.clone();
+        Scene { cloud, stack, ledger, name, operator, security_hub, functions, door }
     }
 
     /// The role of a function in this stack, with the ceiling `act`.
@@ -203,6 +206,32 @@ impl Scene {
         let (status, body) = sent(request).await;
         check(status == wanted, || format!("{order}: {status} {body}"))?;
         Ok(body)
+    }
+
+    /// Gives the messages about the resource to the function that tells Security Hub.
+    pub(crate) async fn tell_security_hub(&self, staged: &Staged) -> Result<(), Failed> {
+        let messages = self.stack.messages().await.unwrap();
+        let is_about_it = |body: &&str| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            body["resource"]["name"] == staged.resource.as_str()
+        };
+        let bodies = messages.iter().map(|message| message.body.as_str()).filter(is_about_it);
+        let records: Vec<_> = bodies
+            .enumerate()
+            .map(|(place, body)| {
+                let sent = 1_800_000_000_000 + place;
+                json!({
+                    "messageId": place.to_string(), "body": body,
+                    "attributes": {"SentTimestamp": sent.to_string()},
+                })
+            })
+            .collect();
+        check(!records.is_empty(), || "there are no messages".to_owned())?;
+        let batch = json!({"Records": records}).to_string();
+        match self.security_hub.invoke(batch).await.unwrap().answer {
+            Answer::Response(response) if response["batchItemFailures"] == json!([]) => Ok(()),
+            other => Err(format!("Security Hub does not know it: {other:?}")),
+        }
     }
 
     /// Runs recovery, as the schedule does.

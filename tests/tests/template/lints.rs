@@ -271,6 +271,10 @@ pub(crate) fn failed_events_are_kept(template: &Template) -> Vec<String> {
         if properties["EventInvokeConfig"]["MaximumRetryAttempts"] != 2 {
             complaints.push(format!("{id}: is not tried twice more"));
         }
+        // Its queue keeps what fails.
+        if is_fed(template, &id) {
+            continue;
+        }
         let letters = &properties["DeadLetterQueue"];
         if letters["Type"] != "SQS"
             || template.referred("AWS::SQS::Queue", &letters["TargetArn"]).is_none()
@@ -287,6 +291,92 @@ pub(crate) fn failed_events_are_kept(template: &Template) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Whether a queue stands before the function.
+fn is_fed(template: &Template, function: &str) -> bool {
+    let mappings = template.all("AWS::Lambda::EventSourceMapping").into_iter();
+    mappings.filter_map(|(_, mapping)| target(&mapping["FunctionName"])).any(|fed| fed == function)
+}
+
+/// A queue that feeds a function gets the messages as they are and nothing else, shows none of them while it is worked
+/// on, and keeps what fails, alone and apart.
+pub(crate) fn queues_feed_functions(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    for (id, mapping) in template.all("AWS::Lambda::EventSourceMapping") {
+        let function = target(&mapping["FunctionName"]);
+        let Some(function) = functions.iter().find(|one| Some(one.id.as_str()) == function) else {
+            complaints.push(format!("{id}: feeds no function"));
+            continue;
+        };
+        let Some((queue, kept)) = template.referred("AWS::SQS::Queue", &mapping["EventSourceArn"])
+        else {
+            complaints.push(format!("{id}: reads no queue"));
+            continue;
+        };
+        if mapping["FunctionResponseTypes"] != json!(["ReportBatchItemFailures"]) {
+            complaints.push(format!("{id}: one message that fails brings all of its batch again"));
+        }
+        let timeout = function.properties["Timeout"].as_u64().unwrap_or_default();
+        if kept["VisibilityTimeout"].as_u64().is_none_or(|seconds| seconds < 6 * timeout) {
+            complaints.push(format!("{queue}: shows messages that are still worked on"));
+        }
+        let redrive = &kept["RedrivePolicy"];
+        let letters = template.referred("AWS::SQS::Queue", &redrive["deadLetterTargetArn"]);
+        if letters.is_none_or(|(letters, _)| letters == queue) {
+            complaints.push(format!("{queue}: has no dead-letter queue"));
+        }
+        if redrive["maxReceiveCount"].as_u64().is_none_or(|count| count < 5) {
+            complaints.push(format!("{queue}: gives up too early"));
+        }
+        let role = target(&function.properties["Role"]).unwrap_or_default();
+        let reads = template.statements(role).into_iter().any(|statement| {
+            texts(&statement["Action"]).contains(&"sqs:ReceiveMessage")
+                && list(&statement["Resource"]) == [&arn_of(queue)]
+        });
+        if !reads {
+            complaints.push(format!("{role}: may not read exactly its queue"));
+        }
+        let subscriptions = template.all("AWS::SNS::Subscription").into_iter();
+        let subscribed: Vec<_> =
+            subscriptions.filter(|(_, one)| one["Endpoint"] == arn_of(queue)).collect();
+        let [(_, subscription)] = subscribed.as_slice() else {
+            complaints.push(format!("{queue}: has {} subscriptions", subscribed.len()));
+            continue;
+        };
+        if target(&subscription["TopicArn"]) != Some(MESSAGES)
+            || subscription["Protocol"] != "sqs"
+            || subscription["RawMessageDelivery"] != true
+        {
+            complaints.push(format!("{queue}: does not get the messages as they are"));
+        }
+        if subscription["FilterPolicy"] != json!({"outcome": [{"exists": true}]}) {
+            complaints.push(format!("{queue}: gets alarms, which are no messages"));
+        }
+        let policies = template.all("AWS::SQS::QueuePolicy").into_iter();
+        let admits: Vec<_> = policies
+            .filter(|(_, policy)| {
+                list(&policy["Queues"]).iter().any(|one| target(one) == Some(queue))
+            })
+            .flat_map(|(_, policy)| list(&policy["PolicyDocument"]["Statement"]))
+            .collect();
+        let is_topic = |statement: &&Value| {
+            admits_service(statement, "sns.amazonaws.com", "sqs:SendMessage")
+                && statement["Resource"] == arn_of(queue)
+                && target(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == Some(MESSAGES)
+        };
+        if admits.len() != 1 || !admits.iter().all(is_topic) {
+            complaints.push(format!("{queue}: does not admit the topic, and it alone"));
+        }
+    }
+    complaints
+}
+
+/// The queues before functions.
+fn feeding(template: &Template) -> Vec<&str> {
+    let mappings = template.all("AWS::Lambda::EventSourceMapping").into_iter();
+    mappings.filter_map(|(_, mapping)| target(&mapping["EventSourceArn"])).collect()
 }
 
 /// Queues encrypt, keep dead letters for 14 days, and let no one in but rules that are there.
@@ -340,12 +430,15 @@ pub(crate) fn failures_raise_alarms(template: &Template) -> Vec<String> {
         wanted.push(("Errors", function.id.clone()));
         wanted.push(("Throttles", function.id));
     }
-    let (heard, beats) = (heard(template), beats(template));
+    let (heard, beats, feeding) = (heard(template), beats(template), feeding(template));
     for (id, _) in template.all("AWS::SQS::Queue") {
         if beats.contains(&id) {
             continue;
         }
-        wanted.push(("ApproximateNumberOfMessagesVisible", id.to_owned()));
+        // That messages come is nothing wrong; that they stay is.
+        if !feeding.contains(&id) {
+            wanted.push(("ApproximateNumberOfMessagesVisible", id.to_owned()));
+        }
         wanted.push(("ApproximateAgeOfOldestMessage", id.to_owned()));
     }
     for (id, _) in template.all("AWS::Events::Rule") {
@@ -458,7 +551,8 @@ pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
             continue;
         };
         let statements = list(&policy["KeyPolicy"]["Statement"]);
-        for function in template.functions() {
+        // Who is fed by the topic has nothing to say in it.
+        for function in template.functions().iter().filter(|one| !is_fed(template, &one.id)) {
             let role = target(&function.properties["Role"]).unwrap_or_default();
             let publishes = template.statements(role).into_iter().any(|statement| {
                 texts(&statement["Action"]).contains(&"sns:Publish")
@@ -635,6 +729,9 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
             }
             continue;
         }
+        if is_fed(template, id) {
+            continue;
+        }
         let known = properties["Environment"]["Variables"]["QUELL_FUNCTIONS"]["Fn::Sub"].as_str();
         let known: BTreeSet<&str> = known.unwrap_or_default().split(',').collect();
         let wakes: BTreeSet<&str> = statements
@@ -759,13 +856,14 @@ fn is_index(template: &Template, resource: &Value) -> bool {
     })
 }
 
-/// All ceilings at `act`.
+/// All ceilings at `act`, and all that is optional.
 pub(crate) fn acting(template: &Template) -> Vec<(&'static str, &'static str)> {
     // Leaked for the life of the test, which spares everyone a lifetime.
     template
         .functions()
         .iter()
         .filter_map(|function| Some((&*ceiling(function)?.to_owned().leak(), "act")))
+        .chain(quell_local::stack::OPTIONS)
         .collect()
 }
 
@@ -892,6 +990,9 @@ pub(crate) fn defaults_are_harmless(template: &Template) -> Vec<String> {
         }
         if parameter["Default"].is_null() {
             complaints.push(format!("{name}: has to be chosen"));
+        }
+        if parameter["AllowedValues"] == json!(["yes", "no"]) && parameter["Default"] != "no" {
+            complaints.push(format!("{name}: is not off unless someone says yes"));
         }
     }
     for Function { id, properties, .. } in template.deployed(&[]).functions() {

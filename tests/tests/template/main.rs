@@ -129,6 +129,62 @@ const LINTS: &[(Lint, &[Fault])] = &[
         ],
     ),
     (
+        lints::queues_feed_functions,
+        &[
+            (
+                "/Resources/SecurityHubMapping/Properties/FunctionName/Ref",
+                r#""SecurityHubQueue""#,
+                "SecurityHubMapping: feeds no function",
+            ),
+            (
+                "/Resources/SecurityHubMapping/Properties/EventSourceArn/Fn::GetAtt/0",
+                r#""Messages""#,
+                "SecurityHubMapping: reads no queue",
+            ),
+            (
+                "/Resources/SecurityHubMapping/Properties/FunctionResponseTypes",
+                "",
+                "brings all of its batch again",
+            ),
+            (
+                "/Resources/SecurityHubQueue/Properties/VisibilityTimeout",
+                "60",
+                "SecurityHubQueue: shows messages that are still worked on",
+            ),
+            (
+                "/Resources/SecurityHubQueue/Properties/RedrivePolicy/deadLetterTargetArn/Fn::GetAtt/0",
+                r#""SecurityHubQueue""#,
+                "SecurityHubQueue: has no dead-letter queue",
+            ),
+            (
+                "/Resources/SecurityHubQueue/Properties/RedrivePolicy/maxReceiveCount",
+                "1",
+                "SecurityHubQueue: gives up too early",
+            ),
+            (
+                "/Resources/SecurityHubRole/Properties/Policies/0/PolicyDocument/Statement/2/Resource/Fn::GetAtt/0",
+                r#""SecurityHubDeadLetters""#,
+                "SecurityHubRole: may not read exactly its queue",
+            ),
+            ("/Resources/SecurityHubSubscription", "", "SecurityHubQueue: has 0 subscriptions"),
+            (
+                "/Resources/SecurityHubSubscription/Properties/RawMessageDelivery",
+                "",
+                "SecurityHubQueue: does not get the messages as they are",
+            ),
+            (
+                "/Resources/SecurityHubSubscription/Properties/FilterPolicy",
+                "",
+                "SecurityHubQueue: gets alarms",
+            ),
+            (
+                "/Resources/SecurityHubQueuePolicy/Properties/PolicyDocument/Statement/0/Condition",
+                r#"{"StringEquals": {"aws:SourceAccount": "111122223333"}}"#,
+                "SecurityHubQueue: does not admit the topic",
+            ),
+        ],
+    ),
+    (
         lints::queues_keep_events,
         &[
             (
@@ -680,6 +736,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
             ("/Parameters/S3ExposureCeiling/Default", r#""act""#, "is not observe unless"),
             ("/Parameters/Email/Default", "", "Email: has to be chosen"),
             ("/Parameters/ReservedConcurrency/Default", r#""5""#, "sets concurrency aside"),
+            ("/Parameters/ImportFindings/Default", r#""yes""#, "ImportFindings: is not off"),
             (
                 "/Globals/Function/Environment/Variables/AWS_ENDPOINT_URL",
                 r#""http://127.0.0.1""#,

@@ -1,0 +1,209 @@
+//! What Security Hub hears, by the real function behind a queue of the topic, on an embedded AWS.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_securityhub::types::{AwsSecurityFinding, RecordState};
+use quell_engine::{Mode, Outcome};
+use quell_local::{
+    Answer, Attempt, Function, Mapping, Proxy,
+    cloud::{ACCOUNT, REGION},
+    proxy::{Calls, Fault},
+    scenario::{self, Staged},
+};
+use quell_tests::{
+    findings::{all, found, read},
+    rig::{Rig, binary, own},
+};
+use serde_json::{Value, json};
+
+const CONTROL: &str = "s3-public-acl";
+
+#[tokio::test]
+async fn a_finding_hears_that_it_was_fixed_and_that_the_fix_was_taken_back() {
+    let scene = Scene::set(false).await;
+    let staged = scene.stage("fixed").await;
+    let event = found(&scene.rig.cloud, &staged, "f1").await;
+    let record = scene.fix(&staged, &event).await;
+    assert_eq!(scene.told().await, [""; 0]);
+    let finding = read(&scene.rig.cloud, "f1").await.unwrap();
+    assert_eq!(status(&finding), "RESOLVED");
+    let note = finding.note().unwrap();
+    assert_eq!(note.updated_by(), Some("quell"));
+    assert_eq!(
+        note.text().unwrap(),
+        format!(
+            "Quell fixed it, and verified the fix. Control: s3-public-acl; record: {record}; undo: quell undo {record}"
+        )
+    );
+    assert_eq!(finding.severity().unwrap().label().unwrap().as_str(), "CRITICAL", "it stays");
+
+    // What Security Hub says of its own update is no news.
+    let again = scene.rig.deliver(Mode::Enforce, &event).await.unwrap();
+    assert_eq!(own(again.results, &staged).outcome, Outcome::Duplicate);
+    assert!(scene.mapping.poll().await.unwrap().is_none(), "nobody is told again");
+
+    assert_eq!(scene.rig.undo(&record).await.outcome, Outcome::Undone);
+    assert_eq!(scene.told().await, [""; 0]);
+    let finding = read(&scene.rig.cloud, "f1").await.unwrap();
+    assert_eq!(status(&finding), "NEW");
+    assert!(finding.note().unwrap().text().unwrap().starts_with("The fix was taken back"));
+    assert_eq!(all(&scene.rig.cloud).await.len(), 1, "nothing was imported");
+}
+
+#[tokio::test]
+async fn what_quell_heard_of_elsewhere_is_one_finding_that_later_outcomes_update() {
+    let scene = Scene::set(true).await;
+    let staged = scene.stage("own").await;
+    let record = scene.fix(&staged, &staged.event).await;
+    assert_eq!(scene.told().await, [""; 0]);
+    let id = format!("{REGION}/{ACCOUNT}/quell/{record}");
+    let finding = read(&scene.rig.cloud, &id).await.unwrap();
+    assert_eq!(
+        (status(&finding), finding.record_state()),
+        ("RESOLVED", Some(&RecordState::Archived))
+    );
+    let resource = &finding.resources()[0];
+    assert_eq!(resource.r#type(), Some("AwsS3Bucket"));
+    assert_eq!(resource.id(), Some(format!("arn:aws:s3:::{}", staged.resource).as_str()));
+
+    // It comes back as an event, and is not acted upon.
+    let event = json!({
+        "version": "0", "id": "own", "source": "aws.securityhub", "account": ACCOUNT,
+        "region": REGION, "time": "2031-01-01T00:00:00Z",
+        "detail-type": "Security Hub Findings - Imported",
+        "detail": {"findings": [{
+            "Id": id, "ProductArn": finding.product_arn(), "GeneratorId": finding.generator_id(),
+            "AwsAccountId": ACCOUNT, "UpdatedAt": finding.updated_at(), "Region": REGION,
+            "Compliance": {"Status": "FAILED"}, "Workflow": {"Status": "NEW"},
+            "RecordState": "ACTIVE",
+            "Resources": [{"Type": "AwsS3Bucket", "Id": resource.id(), "Region": REGION}],
+        }]},
+    });
+    let response = scene.rig.deliver(Mode::Enforce, &event).await.unwrap();
+    assert_eq!(response.ignored, ["the finding is Quell's own"]);
+
+    scene.rig.undo(&record).await;
+    assert_eq!(scene.told().await, [""; 0]);
+    let found = all(&scene.rig.cloud).await;
+    assert_eq!(found.len(), 1, "the same one");
+    assert_eq!(found[0].record_state(), Some(&RecordState::Active));
+    assert_eq!(found[0].compliance().unwrap().status().unwrap().as_str(), "FAILED");
+    assert_eq!(status(&found[0]), "NEW", "Security Hub says so itself of what is active again");
+}
+
+#[tokio::test]
+async fn what_security_hub_refuses_goes_back_to_the_queue_and_the_rest_does_not() {
+    let scene = Scene::set(false).await;
+    let (known, unknown) = (scene.stage("known").await, scene.stage("unknown").await);
+    let event = found(&scene.rig.cloud, &known, "f1").await;
+    scene.fix(&known, &event).await;
+    let mut event = found(&scene.rig.cloud, &unknown, "f2").await;
+    event["detail"]["findings"][0]["Id"] = json!("gone");
+    scene.fix(&unknown, &event).await;
+
+    let failed = scene.told().await;
+    assert_eq!(failed.len(), 1, "one of two");
+    assert_eq!(status(&read(&scene.rig.cloud, "f1").await.unwrap()), "RESOLVED");
+    let log = scene.function.log().join("\n");
+    assert!(log.contains("FindingNotFound: Finding Not Found"), "{log}");
+    assert_eq!(scene.told().await, failed, "it waits until somebody sees to it");
+}
+
+#[tokio::test]
+async fn what_is_throttled_or_breaks_is_never_taken_for_told() {
+    let scene = Scene::set(true).await;
+    for (name, fault) in [("throttle", Fault::Throttle), ("break", Fault::Break)] {
+        let (one, other) = (scene.stage(name).await, scene.stage(&format!("{name}-own")).await);
+        let event = found(&scene.rig.cloud, &one, name).await;
+        scene.fix(&one, &event).await;
+        let record = scene.fix(&other, &other.event).await;
+        let rule = scene.proxy.fault(Calls::any().service("SecurityHub"), fault);
+        assert_eq!(scene.told().await.len(), 2, "{name}: both failed");
+        assert_eq!(status(&read(&scene.rig.cloud, name).await.unwrap()), "NEW");
+        scene.proxy.remove(&rule);
+        assert_eq!(scene.told().await, [""; 0], "{name}: the queue had kept them");
+        assert_eq!(status(&read(&scene.rig.cloud, name).await.unwrap()), "RESOLVED");
+        let id = format!("{REGION}/{ACCOUNT}/quell/{record}");
+        assert!(read(&scene.rig.cloud, &id).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn alarms_of_the_same_topic_never_reach_the_function() {
+    let scene = Scene::set(true).await;
+    let alarm = json!({"AlarmName": "quell-Errors", "NewStateValue": "ALARM"}).to_string();
+    let publish = scene.rig.cloud.sns.publish().topic_arn(&scene.rig.stack.topic);
+    publish.subject("ALARM").message(alarm).send().await.unwrap();
+    assert!(scene.mapping.poll().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_configured_keeps_the_messages_and_says_why() {
+    let scene = Scene::set(true).await;
+    let mut environment = scene.rig.stack.security_hub_environment(true);
+    environment.retain(|(name, _)| name != "QUELL_IMPORT_FINDINGS");
+    let function = Arc::new(function(environment));
+    let mapping = Mapping::new(&scene.rig.stack, "unset", function).await.unwrap();
+    let staged = scene.stage("unset").await;
+    scene.fix(&staged, &staged.event).await;
+    for _ in 0..2 {
+        let attempt = mapping.poll().await.unwrap().expect("it still waits");
+        assert_eq!(attempt.answer.error_kind(), Some("Settings"));
+        let message = attempt.answer.error_message().unwrap();
+        assert!(message.contains("QUELL_IMPORT_FINDINGS is not set"), "{message}");
+    }
+}
+
+struct Scene {
+    rig: Rig,
+    proxy: Proxy,
+    function: Arc<Function>,
+    mapping: Mapping,
+}
+
+impl Scene {
+    async fn set(imports: bool) -> Self {
+        let rig = Rig::start().await;
+        let proxy = Proxy::start(&rig.cloud.endpoint).unwrap();
+        let function = function(rig.stack.security_hub_environment(imports)).through(&proxy);
+        let function = Arc::new(function);
+        let mapping = Mapping::new(&rig.stack, "security-hub", Arc::clone(&function)).await;
+        Self { mapping: mapping.unwrap(), rig, proxy, function }
+    }
+
+    async fn stage(&self, name: &str) -> Staged {
+        scenario::stage(&self.rig.cloud, CONTROL, name).await.unwrap()
+    }
+
+    /// The record of a fix that the event led to.
+    async fn fix(&self, staged: &Staged, event: &Value) -> String {
+        let response = self.rig.deliver(Mode::Enforce, event).await.unwrap();
+        let report = own(response.results, staged);
+        assert_eq!(report.outcome, Outcome::Fixed);
+        report.record.unwrap()
+    }
+
+    /// Gives the function what waits, and returns what it could not tell.
+    async fn told(&self) -> Vec<String> {
+        let attempt = self.mapping.poll().await.unwrap().expect("something waits");
+        failed(&attempt)
+    }
+}
+
+fn function(environment: Vec<(String, String)>) -> Function {
+    let program = binary("security-hub");
+    Function::new("quell-security-hub", program, environment, Duration::from_secs(60), 256)
+}
+
+fn failed(attempt: &Attempt) -> Vec<String> {
+    let Answer::Response(response) = &attempt.answer else { panic!("{:?}", attempt.answer) };
+    let failures = response["batchItemFailures"].as_array().unwrap();
+    let ids = failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap());
+    ids.map(str::to_owned).collect()
+}
+
+fn status(finding: &AwsSecurityFinding) -> &str {
+    finding.workflow().unwrap().status().unwrap().as_str()
+}
