@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_securityhub::types::{AwsSecurityFinding, RecordState};
-use quell_engine::{Mode, Outcome};
+use quell_engine::{Mode, Outcome, report::Response};
 use quell_local::{
     Answer, Attempt, Function, Mapping, Proxy,
     cloud::{ACCOUNT, REGION},
@@ -40,11 +40,11 @@ async fn a_finding_hears_that_it_was_fixed_and_that_the_fix_was_taken_back() {
     assert_eq!(finding.severity().unwrap().label().unwrap().as_str(), "CRITICAL", "it stays");
 
     // What Security Hub says of its own update is no news.
-    let again = scene.rig.deliver(Mode::Enforce, &event).await.unwrap();
+    let again = scene.delivered(&event).await;
     assert_eq!(own(again.results, &staged).outcome, Outcome::Duplicate);
     assert!(scene.mapping.poll().await.unwrap().is_none(), "nobody is told again");
 
-    assert_eq!(scene.rig.undo(&record).await.outcome, Outcome::Undone);
+    scene.undo(&record).await;
     assert_eq!(scene.told().await, [""; 0]);
     let finding = read(&scene.rig.cloud, "f1").await.unwrap();
     assert_eq!(status(&finding), "NEW");
@@ -81,10 +81,10 @@ async fn what_quell_heard_of_elsewhere_is_one_finding_that_later_outcomes_update
             "Resources": [{"Type": "AwsS3Bucket", "Id": resource.id(), "Region": REGION}],
         }]},
     });
-    let response = scene.rig.deliver(Mode::Enforce, &event).await.unwrap();
+    let response = scene.delivered(&event).await;
     assert_eq!(response.ignored, ["the finding is Quell's own"]);
 
-    scene.rig.undo(&record).await;
+    scene.undo(&record).await;
     assert_eq!(scene.told().await, [""; 0]);
     let found = all(&scene.rig.cloud).await;
     assert_eq!(found.len(), 1, "the same one");
@@ -115,7 +115,7 @@ async fn what_security_hub_refuses_goes_back_to_the_queue_and_the_rest_does_not(
 async fn what_is_throttled_or_breaks_is_never_taken_for_told() {
     let scene = Scene::set(true).await;
     for (name, fault) in [("throttle", Fault::Throttle), ("break", Fault::Break)] {
-        let (one, other) = (scene.stage(name).await, scene.stage(&format!("{name}-own")).await);
+        let (one, other) = (scene.stage(name).await, scene.stage(&format!("{name}own")).await);
         let event = found(&scene.rig.cloud, &one, name).await;
         scene.fix(&one, &event).await;
         let record = scene.fix(&other, &other.event).await;
@@ -165,7 +165,7 @@ struct Scene {
 
 impl Scene {
     async fn set(imports: bool) -> Self {
-        let rig = Rig::start().await;
+        let rig = Box::pin(Rig::start()).await;
         let proxy = Proxy::start(&rig.cloud.endpoint).unwrap();
         let function = function(rig.stack.security_hub_environment(imports)).through(&proxy);
         let function = Arc::new(function);
@@ -174,20 +174,29 @@ impl Scene {
     }
 
     async fn stage(&self, name: &str) -> Staged {
-        scenario::stage(&self.rig.cloud, CONTROL, name).await.unwrap()
+        Box::pin(scenario::stage(&self.rig.cloud, CONTROL, name)).await.unwrap()
     }
 
     /// The record of a fix that the event led to.
     async fn fix(&self, staged: &Staged, event: &Value) -> String {
-        let response = self.rig.deliver(Mode::Enforce, event).await.unwrap();
-        let report = own(response.results, staged);
+        let report = own(self.delivered(event).await.results, staged);
         assert_eq!(report.outcome, Outcome::Fixed);
         report.record.unwrap()
     }
 
+    /// Boxed: a test that does much would not fit its stack.
+    async fn delivered(&self, event: &Value) -> Response {
+        Box::pin(self.rig.deliver(Mode::Enforce, event)).await.unwrap()
+    }
+
+    async fn undo(&self, record: &str) {
+        let report = Box::pin(self.rig.undo(record)).await;
+        assert_eq!(report.outcome, Outcome::Undone);
+    }
+
     /// Gives the function what waits, and returns what it could not tell.
     async fn told(&self) -> Vec<String> {
-        let attempt = self.mapping.poll().await.unwrap().expect("something waits");
+        let attempt = Box::pin(self.mapping.poll()).await.unwrap().expect("something waits");
         failed(&attempt)
     }
 }

@@ -165,7 +165,7 @@ impl Case {
             Play::Control(control, OfControl::Recovered) => recovered(scene, control, proxy).await,
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
-            Play::SecurityHub(play) => of_security_hub(scene, play).await,
+            Play::SecurityHub(play) => Box::pin(of_security_hub(scene, play)).await,
         }
     }
 }
