@@ -216,6 +216,8 @@ struct Run<'a, C: Control> {
     records: HashMap<String, Record>,
     current: Option<String>,
     notes: Vec<String>,
+    /// What the control told beside the state, once it was asked.
+    facts: Option<Vec<String>>,
     /// Whether the intent is too large for the ledger.
     is_large: bool,
     /// Why it is parked or refused.
@@ -278,6 +280,7 @@ impl<'a, C: Control> Run<'a, C> {
             records: HashMap::new(),
             current: None,
             notes: Vec::new(),
+            facts: None,
             is_large: false,
             reason: None,
             trouble: None,
@@ -326,8 +329,13 @@ impl<'a, C: Control> Run<'a, C> {
             }
             [Command::Commit(writes), Command::Assess] => {
                 let prepared = self.prepare(attempt, writes);
-                let (ended, seen) =
-                    tokio::join!(self.commit(writes, &prepared), self.assess_again());
+                let is_new = writes.iter().any(|write| matches!(write, Write::Put { .. }));
+                let (ended, seen, facts) = tokio::join!(
+                    self.commit(writes, &prepared),
+                    self.assess_again(),
+                    self.facts(is_new)
+                );
+                self.learn(facts);
                 let ended = self.committed(writes, prepared, ended);
                 vec![ended, self.sighted(seen, false).await]
             }
@@ -497,6 +505,21 @@ impl<'a, C: Control> Run<'a, C> {
         }
     }
 
+    /// What people want to know beside the plan, if they were not told yet.
+    async fn facts(&self, is_new: bool) -> Option<Vec<String>> {
+        if !is_new || self.facts.is_some() || self.purpose == Purpose::Undo {
+            return None;
+        }
+        Some(self.control.facts(&self.target).await)
+    }
+
+    fn learn(&mut self, facts: Option<Vec<String>>) {
+        let Some(facts) = facts else { return };
+        let facts: Vec<_> = facts.iter().map(|fact| text::redacted(fact).into_owned()).collect();
+        self.notes.extend(facts.iter().cloned());
+        self.facts = Some(facts);
+    }
+
     /// "Not found" soon after the event may only mean "not visible yet".
     fn may_not_be_visible_yet(&self) -> bool {
         let window = i64::try_from(C::META.visible_within).unwrap_or_default();
@@ -662,6 +685,15 @@ impl<'a, C: Control> Run<'a, C> {
                 self.reason = Some(note.clone());
             }
             self.notes.push(note);
+        }
+        match self.facts.clone() {
+            Some(facts) => self.notes.extend(facts),
+            // A person decides.
+            None if verdict.mode < Mode::Enforce || verdict.park.is_some() => {
+                let facts = self.facts(!verdict.exempt).await;
+                self.learn(facts);
+            }
+            None => {}
         }
         verdict.counts = brakes::budgets(
             &self.policy,
@@ -874,6 +906,9 @@ impl<'a, C: Control> Run<'a, C> {
             _ => {}
         }
         if life.status != Status::Applying {
+            let noted = &record.intent.notes;
+            let facts = self.facts.iter().flatten().filter(|fact| !noted.contains(fact));
+            record.result.facts = facts.cloned().collect();
             record.result.reason = match (&self.trouble, life.status) {
                 (Some(trouble), _) => Some(trouble.to_string()),
                 // Every call that was made went well: the others were not begun.

@@ -91,6 +91,9 @@ pub struct Progressed {
     /// The calls to AWS on the resource's own services.
     #[serde(default)]
     pub calls: Vec<Call>,
+    /// What was learned beside the plan when it was made, and is not among its notes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
     /// Where it stood, and since when.
     #[serde(default)]
     pub history: Vec<Stage>,

@@ -85,7 +85,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         undo: undo.map(|id| format!("quell undo {id}")),
         exempt: can_be_exempt
             .then(|| format!("quell exempt add --record {id} --days 7 --reason REASON")),
-        notes: intent.notes.clone(),
+        notes: intent.notes.iter().chain(&record.result.facts).cloned().collect(),
         reason: result.reason.clone().or_else(|| intent.withheld.clone()),
         left_out: 0,
     }
