@@ -12,7 +12,7 @@ use quell_engine::{
     Clients, Finding,
     aws::CALL_TIME,
     log,
-    notify::{Message, VERSION},
+    notify::{Message, Notice, VERSION},
     text,
 };
 use serde::Deserialize;
@@ -106,7 +106,6 @@ impl Home {
                 }
             }
         }
-        told.sort_by_key(|told| told.sent);
         failed.extend(self.update(&told, deadline).await);
         if self.imports {
             failed.extend(self.import(&told, deadline).await);
@@ -135,6 +134,9 @@ impl Home {
         for one in told {
             let Some(finding) = &one.message.event.finding else { continue };
             let Some(update) = Update::of(&one.message) else { continue };
+            if newest.get(finding).is_some_and(|known| !one.is_newer_than(known)) {
+                continue;
+            }
             updates.insert(finding.clone(), update);
             newest.insert(finding.clone(), one);
         }
@@ -154,6 +156,9 @@ impl Home {
         for one in told.iter().filter(|one| one.message.event.finding.is_none()) {
             let Some(finding) = asff::finding(&one.message, place, one.sent) else { continue };
             let id = finding.id().unwrap_or_default().to_owned();
+            if newest.get(&id).is_some_and(|known| !one.is_newer_than(known)) {
+                continue;
+            }
             findings.insert(id.clone(), finding);
             newest.insert(id, one);
         }
@@ -167,6 +172,15 @@ impl Home {
 }
 
 impl Told {
+    /// Of one record the revision tells; of a fix and its undo, or of two records about one finding, the time.
+    fn is_newer_than(&self, other: &Self) -> bool {
+        let (this, that) = (&self.message, &other.message);
+        if this.record == that.record && this.revision != that.revision {
+            return this.revision > that.revision;
+        }
+        self.sent >= other.sent
+    }
+
     /// Logs how it ended. What the queue calls it, if it has to come again.
     fn log(&self, step: &'static str, undone: Option<String>) -> Option<String> {
         let message = &self.message;
@@ -193,7 +207,7 @@ impl Told {
     }
 }
 
-/// `None`: a message that counts many is about no finding.
+/// `None`: a bulletin, which counts many and is about no finding.
 fn read(body: &str) -> Result<Option<Message>, Unfit> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -204,7 +218,10 @@ fn read(body: &str) -> Result<Option<Message>, Unfit> {
     if version != u64::from(VERSION) {
         return Err(Unfit::Version(version));
     }
-    Ok(Some(serde_json::from_str::<Message>(body)?))
+    Ok(match serde_json::from_str(body)? {
+        Notice::Remediation(message) => Some(*message),
+        Notice::Bulletin(_) => None,
+    })
 }
 
 /// Lambda's deadline. One in the past comes from a local emulator of Lambda: then a common timeout is assumed.
@@ -257,6 +274,26 @@ mod tests {
         assert_eq!(asked.len(), 1);
         assert_eq!(asked[0]["FindingIdentifiers"].as_array().unwrap().len(), 1);
         assert_eq!(asked[0]["Workflow"]["Status"], "RESOLVED");
+    }
+
+    #[tokio::test]
+    async fn of_one_record_the_highest_revision_counts_whatever_the_time() {
+        let stub = Stub::answering([(200, processed(&["f1"]))]);
+        let mut fixed = about("f1", Outcome::Fixed);
+        fixed["revision"] = json!(7);
+        let messages = [fixed, about("f1", Outcome::Pending)];
+        assert_eq!(handled(&stub, false, &messages).await, [""; 0]);
+        assert_eq!(stub.requests()[0]["Workflow"]["Status"], "RESOLVED");
+    }
+
+    #[tokio::test]
+    async fn a_bulletin_is_about_no_finding() {
+        let bulletin = json!({
+            "kind": "bulletin", "version": 1, "subject": "folded", "total": 3,
+            "from": "2026-03-01T02:00:00Z", "until": "2026-03-01T02:05:00Z", "lines": [],
+            "command": "quell records",
+        });
+        assert_eq!(handled(&Stub::answering([]), true, &[bulletin]).await, [""; 0]);
     }
 
     #[tokio::test]

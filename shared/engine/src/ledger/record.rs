@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use super::{Item, LARGEST, LedgerError, Order, SCHEMA, instant, number, string, text};
 use crate::{
-    Actor, Description, Finding, Outcome, Severity, aws::Call, policy::Mode, protocol::Life,
+    Actor, Description, Finding, Outcome, Severity,
+    aws::Call,
+    policy::{Mode, Routed},
+    protocol::Life,
 };
 
 /// The life of one remediation.
@@ -79,6 +82,9 @@ pub struct Intent {
     /// The record that this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// Where messages about it go, beside the stack's own topic.
+    #[serde(default, skip_serializing_if = "Routed::is_nowhere")]
+    pub routed: Routed,
 }
 
 /// What became of it.
@@ -93,6 +99,9 @@ pub struct Progressed {
     /// Which changes are known to be made, by index into the plan.
     #[serde(default)]
     pub done: Vec<usize>,
+    /// When the last of them was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
     /// The calls to AWS on the resource's own services.
     #[serde(default)]
     pub calls: Vec<Call>,

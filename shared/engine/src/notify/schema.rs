@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Message, machine, samples};
+use super::{Notice, bulletin::Subject, machine, samples};
 use crate::{Finding, Outcome, text::hostile};
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
@@ -16,8 +16,15 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
 #[test]
 fn every_outcome_is_as_the_schema_says() {
     for outcome in Outcome::ALL {
-        check(&sent(&samples::message(outcome)))
+        check(&sent(samples::message(outcome)))
             .unwrap_or_else(|wrong| panic!("{outcome}: {wrong}"));
+    }
+}
+
+#[test]
+fn every_bulletin_is_as_the_schema_says() {
+    for subject in [Subject::Folded, Subject::Digest] {
+        check(&sent(Notice::Bulletin(samples::bulletin(subject)))).unwrap();
     }
 }
 
@@ -25,12 +32,17 @@ fn every_outcome_is_as_the_schema_says() {
 fn the_schema_has_exactly_the_fields_that_are_sent() {
     let mut message = samples::filled(Outcome::Pending, &["x".to_owned()], 1);
     message.event.finding = Some(Finding { id: "1".into(), product_arn: "arn:".into() });
-    compare(&SCHEMA["$defs"]["remediation"], &sent(&message), "remediation");
+    message.channels = vec!["C1".to_owned()];
+    compare(&SCHEMA["$defs"]["remediation"], &sent(message), "remediation");
+    let mut bulletin = samples::bulletin(Subject::Folded);
+    bulletin.lines.truncate(1);
+    bulletin.channels = vec!["C1".to_owned()];
+    compare(&SCHEMA["$defs"]["bulletin"], &sent(Notice::Bulletin(bulletin)), "bulletin");
 }
 
 #[test]
 fn another_version_or_kind_is_refused() {
-    let known = sent(&samples::message(Outcome::Fixed));
+    let known = sent(samples::message(Outcome::Fixed));
     for (at, value) in [
         ("/version", json!(2)),
         ("/version", json!("1")),
@@ -56,7 +68,7 @@ fn another_version_or_kind_is_refused() {
 
 #[test]
 fn a_message_without_one_of_its_fields_is_refused() {
-    let known = sent(&samples::message(Outcome::Fixed));
+    let known = sent(samples::message(Outcome::Fixed));
     let mut removed = 0;
     for part in ["", "/control", "/resource", "/event", "/changes/0"] {
         for name in known.pointer(part).unwrap().as_object().unwrap().keys() {
@@ -71,7 +83,7 @@ fn a_message_without_one_of_its_fields_is_refused() {
 
 #[test]
 fn a_field_that_is_new_under_the_same_version_is_none_of_a_readers_business() {
-    let mut newer = sent(&samples::message(Outcome::Fixed));
+    let mut newer = sent(samples::message(Outcome::Fixed));
     newer["weather"] = json!("fine");
     newer["control"]["weather"] = json!("fine");
     check(&newer).unwrap();
@@ -86,24 +98,13 @@ proptest! {
         which in prop::sample::select(Outcome::ALL.to_vec()),
         lines in 0..4_usize,
     ) {
-        check(&sent(&samples::filled(which, &texts, lines))).unwrap();
+        check(&sent(samples::filled(which, &texts, lines))).unwrap();
     }
 }
 
 /// What a machine gets.
-fn sent(message: &Message) -> Value {
-    let mut sent: Value = serde_json::from_str(&machine::body(message).unwrap()).unwrap();
-    sent["kind"] = json!("remediation");
-    for (name, value) in [
-        ("revision", json!(1)),
-        ("plan_hash", json!("x")),
-        ("fixed_at", json!("2026-03-01T02:03:04Z")),
-        ("cause", json!("x")),
-        ("channels", json!(["x"])),
-    ] {
-        sent[name] = value;
-    }
-    sent
+fn sent(notice: impl Into<Notice>) -> Value {
+    serde_json::from_str(&machine::body(&notice.into()).unwrap()).unwrap()
 }
 
 fn check(json: &Value) -> Result<(), String> {
