@@ -1,0 +1,6 @@
+//! Slack as Quell speaks to it: messages, buttons, its API and its signatures.
+
+pub mod button;
+pub mod signature;
+
+pub use button::{Action, Button};
