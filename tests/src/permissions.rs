@@ -84,7 +84,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 45] = [
+const WHY: [(&str, &str); 47] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -129,7 +129,11 @@ const WHY: [(&str, &str); 45] = [
     ),
     ("ec2:RevokeSecurityGroupEgress", "takes the rule out that AWS puts into every new group"),
     ("ec2:RevokeSecurityGroupIngress", "closes what is open to the world"),
-    ("lambda:InvokeFunction", "has a function look at a record or name a resource"),
+    (
+        "lambda:InvokeFunction",
+        "has another function do its part: look at a record, name a resource, take an order, speak in Slack",
+    ),
+    ("lambda:InvokeFunctionUrl", "hands what was pressed in Slack to the operator"),
     (
         "s3:DeleteBucketPolicy",
         "deletes a policy of which nothing is left, or that was not there (undo)",
@@ -144,6 +148,7 @@ const WHY: [(&str, &str); 45] = [
     ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
+    ("secretsmanager:GetSecretValue", "reads its own secret of the Slack app"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
@@ -169,10 +174,17 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .ceilings()
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
+            .chain(SLACK.map(|(name, secret)| {
+                let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secret}");
+                (name.to_owned(), arn)
+            }))
             .collect(),
         names: BTreeMap::new(),
     }
 }
+
+/// The parameters that switch Slack on, with a secret for each.
+const SLACK: [(&str, &str); 1] = [("SlackSigningSecret", "quell-slack-signing-AbCdEf")];
 
 /// What the role's statements allow, in the order of the template.
 pub fn granted(role: &Role) -> Vec<Permission> {

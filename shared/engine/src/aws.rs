@@ -197,6 +197,11 @@ impl Clients {
         RetryPartition::custom("quell").client_rate_limiter(limiter).build()
     }
 
+    /// The connections, for what no client of the SDK's calls.
+    pub(crate) fn connector(&self) -> SharedHttpConnector {
+        self.connector.clone().unwrap_or_else(|| connector(TrustStore::default()))
+    }
+
     pub fn account(&self) -> &str {
         &self.account
     }

@@ -16,7 +16,9 @@ use quell_local::{
     proxy::{Calls, Fault, Proxy},
     scenario::{self, Staged},
 };
+use quell_slack::Action;
 use quell_tests::{
+    buttons::{ALICE, BOB, button},
     desk::{arn, people, sent},
     root,
 };
@@ -35,6 +37,7 @@ pub(crate) struct Case {
 enum Play {
     Control(&'static str, OfControl),
     Operator(OfOperator),
+    Pressed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +96,12 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Heeds, "recovery has an order heeded of which the word was lost"),
         ]
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
-        .into();
+        .into_iter()
+        .chain([pressed()])
+        .collect();
+    }
+    if function == "slack-actions" {
+        return vec![pressed()];
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Samples,
@@ -135,6 +143,12 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     cases
 }
 
+/// What takes `slack-actions` and the operator.
+fn pressed() -> Case {
+    let name = "a button in Slack that is refused to one is pressed by another";
+    Case { name: name.to_owned(), play: Play::Pressed }
+}
+
 impl Case {
     /// Plays it; what it was to show did not come about: an error.
     pub(crate) async fn play(&self, scene: &Scene, proxy: &Proxy) -> Result<(), Failed> {
@@ -142,6 +156,7 @@ impl Case {
             Play::Control(control, OfControl::Recovered) => recovered(scene, control, proxy).await,
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
+            Play::Pressed => pressed_in_slack(scene).await,
         }
     }
 }
@@ -416,6 +431,22 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             check(response["hinted"] == json!([record.id]), || response.to_string())
         }
     }
+}
+
+async fn pressed_in_slack(scene: &Scene) -> Result<(), Failed> {
+    let mut policy = people(Mode::Approve);
+    for (person, member) in policy.people.iter_mut().zip([ALICE, BOB]) {
+        person.slack = Some(member.to_owned());
+    }
+    publish(scene, policy).await;
+    let staged = scene.stage("s3-public-acl").await;
+    let record = scene.comes_to(&staged, "pending").await?;
+    let button = button(&record);
+    let told = scene.press(ALICE, Action::Approve, &button).await?;
+    check(told.contains("somebody else must approve it"), || told)?;
+    let told = scene.press(BOB, Action::Approve, &button).await?;
+    check(told.starts_with("approved by bob"), || told)?;
+    rests(scene, &record.id, Status::Fixed).await
 }
 
 async fn publish(scene: &Scene, policy: Policy) {

@@ -92,6 +92,8 @@ pub(crate) const RESIDUAL: &[(&str, &str)] = &[
     // The policy and the ACL of any bucket: also of one that holds what is deployed.
     ("S3ExposureRole", "s3:PutBucketPolicy"),
     ("S3ExposureRole", "s3:PutBucketAcl"),
+    // Its own secret, by which it knows Slack.
+    ("SlackActionsRole", "secretsmanager:GetSecretValue"),
 ];
 
 /// No role has a known way to more rights, under any ceiling.

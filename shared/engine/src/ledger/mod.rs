@@ -10,6 +10,7 @@
 //! | `BUD#<class>#<scope>#<window>` | `BUDGET` | how many changes began in a window |
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
+//! | `NONCE#<nonce>` | `APPROVE`, `DENY`, `UNDO`, `EXEMPT`, `SNOOZE` | who used that button of a message in Slack; 400 days |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
@@ -24,6 +25,7 @@ mod exemption;
 mod find;
 mod halt;
 mod look;
+mod nonce;
 mod policy;
 mod record;
 mod settle;
@@ -43,6 +45,7 @@ pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
 pub use find::Due;
 pub use halt::Halt;
 pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
+pub use nonce::{Consumed, Use};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
 

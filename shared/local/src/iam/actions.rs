@@ -77,6 +77,8 @@ enum On {
     Everything,
     /// Each that the parameter names, at least one.
     Each(&'static str, &'static str),
+    /// The same, for what comes through its function URL with a signature.
+    ThroughUrl(&'static str, &'static str),
     /// Each that the parameter names, if any.
     Also(&'static str, &'static str),
     /// Some, if the parameter is there.
@@ -128,6 +130,7 @@ const EC2_IDS: [(&str, &str, &str); 8] = [
 const OPERATIONS: &[Operation] = {
     use On::{
         Also, Each, Everything, Ids, If, Items, Queried, Some as Any, Table, TagSpecifications,
+        ThroughUrl,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -263,6 +266,15 @@ const OPERATIONS: &[Operation] = {
             &[("events:ListTagsForResource", &[Each(EVENT_RULE, "ResourceARN")])],
         ),
         of("Lambda", "Invoke", &[("lambda:InvokeFunction", &[Each(FUNCTION, "FunctionName")])]),
+        // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        of(
+            "Lambda",
+            "InvokeFunctionUrl",
+            &[
+                ("lambda:InvokeFunctionUrl", &[ThroughUrl(FUNCTION, "FunctionName")]),
+                ("lambda:InvokeFunction", &[ThroughUrl(FUNCTION, "FunctionName")]),
+            ],
+        ),
         of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
         of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "GetBucketAcl", &[("s3:GetBucketAcl", IN_BUCKET)]),
@@ -276,6 +288,11 @@ const OPERATIONS: &[Operation] = {
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of(
+            "Secrets Manager",
+            "GetSecretValue",
+            &[("secretsmanager:GetSecretValue", &[Each(ARN, "SecretId")])],
+        ),
         of("SNS", "Publish", &[("sns:Publish", &[Each(ARN, "TopicArn")])]),
         of("STS", "AssumeRole", &[("sts:AssumeRole", &[Each(ARN, "RoleArn")])]),
         // Nobody needs a permission for it: it is never asked for.
@@ -327,7 +344,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 12] = [
+pub const PAGES: [(&str, &str); 13] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -357,6 +374,10 @@ pub const PAGES: [(&str, &str); 12] = [
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html",
     ),
     ("s3", "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html"),
+    (
+        "secretsmanager",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html",
+    ),
     (
         "sns",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html",
@@ -417,6 +438,7 @@ const FACTS: &[Facts] = {
         of("events:EnableRule", Write, true),
         of("events:ListTagsForResource", List, true),
         of("lambda:InvokeFunction", Write, true),
+        of("lambda:InvokeFunctionUrl", Write, true),
         of("logs:CreateLogStream", Write, true),
         of("logs:PutLogEvents", Write, true),
         of("s3:DeleteBucketPolicy", PermissionsManagement, true),
@@ -431,6 +453,7 @@ const FACTS: &[Facts] = {
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("secretsmanager:GetSecretValue", Read, true),
         of("sns:Publish", Write, true),
         of("sqs:SendMessage", Write, true),
         of("sts:AssumeRole", Write, true),
@@ -441,7 +464,7 @@ const FACTS: &[Facts] = {
 
 /// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 12] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -451,6 +474,8 @@ pub(super) const KEYS: [&str; 10] = [
     "dynamodb:enclosingoperation",
     "dynamodb:leadingkeys",
     "ec2:createaction",
+    "lambda:functionurlauthtype",
+    "lambda:invokedviafunctionurl",
     "s3:resourceaccount",
 ];
 
@@ -483,6 +508,19 @@ impl Request {
                     return Err(self.unknown(&format!("names no {parameter}")));
                 }
                 named.into_iter().for_each(|name| plain(self.arn(arn, name)));
+            }
+            On::ThroughUrl(arn, parameter) => {
+                let name = self.value(parameter);
+                let name = name.ok_or_else(|| self.unknown(&format!("names no {parameter}")))?;
+                let resource = self.arn(arn, name);
+                let context = self.context(&resource);
+                let context = match action {
+                    "lambda:InvokeFunctionUrl" => {
+                        context.with("lambda:FunctionUrlAuthType", "AWS_IAM")
+                    }
+                    _ => context.with("lambda:InvokedViaFunctionUrl", "true"),
+                };
+                asked.push(Asked { action: action.to_owned(), resource, context });
             }
             On::Also(arn, parameter) => {
                 self.values(parameter).into_iter().for_each(|name| plain(self.arn(arn, name)));

@@ -6,6 +6,9 @@ use axum::body::Bytes;
 use hyper::{Method, http::request::Parts};
 use serde_json::Value;
 
+/// No operation of the API: a request at a function URL that asks IAM.
+pub(super) const THROUGH_URL: &str = "InvokeFunctionUrl";
+
 /// What a request asks for. Names are those of the SDKs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Named {
@@ -23,7 +26,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, Secrets Manager, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -71,6 +74,10 @@ impl Named {
         }
         match scope {
             None | Some("S3") => s3(parts),
+            // The API has versions in its paths.
+            Some("Lambda") if !path.starts_with("/20") => {
+                Self::new(Protocol::RestJson, "Lambda", THROUGH_URL)
+            }
             Some(service) => {
                 let operation = format!("Unknown {} {path}", parts.method);
                 Self::new(Protocol::RestJson, service, operation)
@@ -113,6 +120,7 @@ fn service_name(signed_for: &str) -> &str {
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
+        "secretsmanager" => "Secrets Manager",
         "sns" => "SNS",
         "sqs" => "SQS",
         "sts" => "STS",
@@ -125,7 +133,7 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN"];
+        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN", "SecretId"];
         return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();
@@ -516,6 +524,22 @@ mod tests {
             assert_eq!((named.service.as_str(), named.operation.as_str()), (service, operation));
             assert_eq!(named.resources, [resource]);
         }
+    }
+
+    #[test]
+    fn what_is_signed_for_lambda_and_is_no_call_of_its_api_came_through_a_url() {
+        let scope = signature("lambda");
+        let named = |path| named("POST", path, &[("authorization", scope.as_str())], "{}");
+        for path in ["/", "/slack"] {
+            let named = named(path);
+            assert_eq!((&*named.service, &*named.operation), ("Lambda", THROUGH_URL));
+            assert!(named.is_write());
+        }
+        assert_eq!(named("/2015-03-31/functions/f/invocations").operation, "Invoke");
+        assert_eq!(
+            named("/2017-10-31/functions/f/concurrency").operation,
+            "Unknown POST /2017-10-31/functions/f/concurrency"
+        );
     }
 
     #[test]
