@@ -159,7 +159,10 @@ pub fn why(action: &str) -> Option<&'static str> {
     WHY.iter().copied().chain(lambdas).find(|(of, _)| *of == action).map(|(_, why)| why)
 }
 
-/// The project's stack with every function at this ceiling.
+/// The topic that routes of the policy may lead to.
+pub const ROUTED: &str = "arn:aws:sns:eu-west-1:123456789012:quell-routed";
+
+/// The project's stack with every function at this ceiling, and one topic for routes.
 pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
     Deployment {
         account: ACCOUNT.to_owned(),
@@ -169,6 +172,7 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .ceilings()
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
+            .chain([("RouteTopics".to_owned(), ROUTED.to_owned())])
             .collect(),
         names: BTreeMap::new(),
     }

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod outcome;
 pub mod policies;

@@ -208,9 +208,14 @@ impl Stack {
     /// All messages ever given to the topic, with the texts for subscribers that cannot live on this machine. AWS has
     /// no such call; the emulator of this crate has.
     pub async fn published(&self) -> Result<Vec<Published>, Error> {
+        self.published_to(&self.topic).await
+    }
+
+    /// The same of any topic.
+    pub async fn published_to(&self, topic: &str) -> Result<Vec<Published>, Error> {
         let given: Vec<Given> =
             serde_json::from_slice(&fetched(&self.cloud.endpoint, "/quell/published").await?)?;
-        let ours = given.into_iter().filter(|message| message.topic == self.topic);
+        let ours = given.into_iter().filter(|message| message.topic == topic);
         Ok(ours
             .map(|message| Published {
                 id: message.id,

@@ -10,14 +10,16 @@
 //! | `BUD#<class>#<scope>#<window>` | `BUDGET` | how many changes began in a window |
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
+//! | `BUL#<subject>#<window>` | `BULLETIN` | what was counted in a window instead of told |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
 //! that somebody must still look after through the sparse index `by-due` (`open`, `due`). Whoever fixes things may write only the
-//! families `REC#`, `OWN#`, `LCK#` and `BUD#`: what people decide is out of reach of its role.
+//! families `REC#`, `OWN#`, `LCK#`, `BUD#` and `BUL#`: what people decide is out of reach of its role.
 
 mod approval;
+mod bulletin;
 mod commit;
 mod document;
 mod exemption;
@@ -38,6 +40,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use approval::{Order, Ordered, Verb};
+pub use bulletin::{Counts, Kept};
 pub use commit::Batch;
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
 pub use find::Due;

@@ -1,16 +1,23 @@
 //! A text message to a telephone.
 
-use super::{Message, email::inert_ascii, severity, verdict};
+use super::{Bulletin, Message, email::inert_ascii, severity};
 use crate::{Outcome, text};
 
 /// One message, by SNS's count.
 const BYTES: usize = 140;
 
 /// ASCII, at most 140 bytes.
+pub fn bulletin(bulletin: &Bulletin) -> String {
+    let mut sms = format!("{}.", inert_ascii(&bulletin.subject_line()));
+    sms.truncate(BYTES);
+    sms
+}
+
+/// ASCII, at most 140 bytes.
 pub fn body(message: &Message) -> String {
     let start = format!(
         "Quell {} [{}] {}: ",
-        verdict(message.outcome),
+        message.verdict(),
         severity(message.control.severity),
         text::shortened(&inert_ascii(&message.control.id), 30),
     );
