@@ -37,6 +37,7 @@ pub(crate) struct Case {
 enum Play {
     Control(&'static str, OfControl),
     Operator(OfOperator),
+    Slack,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +103,10 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
         .into();
     }
+    if function == "slack" {
+        let name = "a record is told, and told once more when it has moved on".to_owned();
+        return vec![Case { name, play: Play::Slack }];
+    }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
         Samples, Tagged, Undone,
@@ -154,6 +159,7 @@ impl Case {
             Play::Control(control, OfControl::Recovered) => recovered(scene, control, proxy).await,
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
+            Play::Slack => of_slack(scene).await,
         }
     }
 }
@@ -476,6 +482,26 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             check(response["hinted"] == json!([record.id]), || response.to_string())
         }
     }
+}
+
+async fn of_slack(scene: &Scene) -> Result<(), Failed> {
+    for revision in [1, 2] {
+        let notice = json!({
+            "kind": "remediation", "version": 1, "revision": revision, "record": "5f0c6a1de2b94c77",
+            "control": {
+                "id": "s3-public-acl", "title": "", "risk": "Anyone can list it.",
+                "severity": "high", "safety": "safe", "function": "s3-exposure", "runbook": "",
+            },
+            "outcome": "observed", "mode": "observe",
+            "resource": {"name": "photos", "arn": "arn:aws:s3:::photos", "console": ""},
+            "account": ACCOUNT, "region": REGION, "event": {"id": "1"},
+            "detected": "2026-03-01T02:03:09Z", "changes": [], "applied": false, "notes": [],
+        });
+        scene.tell_slack(&notice).await?;
+    }
+    let seen = scene.slack_api.messages();
+    let updates = seen.first().map(|message| message.updates);
+    check(updates == Some(1) && seen.len() == 2, || format!("people see {seen:?}"))
 }
 
 async fn publish(scene: &Scene, policy: Policy) {

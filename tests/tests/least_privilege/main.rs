@@ -48,6 +48,7 @@ functions!(
     ec2_quarantine = "ec2-quarantine",
     operator = "operator",
     audit_trail = "audit-trail",
+    slack = "slack",
 );
 
 #[test]

@@ -17,11 +17,12 @@ use quell_engine::{
     ledger::{Ledger, Order, Ordered, Record, Verb},
 };
 use quell_local::{
-    Answer, Cloud, Emulator, FrontDoor, Function, Stack, Template,
+    Answer, Cloud, Emulator, FrontDoor, Function, SlackApi, Stack, Template,
     cloud::{ACCOUNT, REGION},
     iam::Role,
     proxy::{Entry, Proxy},
     scenario::{self, Staged},
+    slack::TOKEN,
 };
 use quell_tests::{
     desk::{arn, key, sent, signed},
@@ -36,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     template: Template,
     stack: Stack,
+    /// The ARN of the secret that it takes.
+    secret: String,
     scenes: AtomicUsize,
     _emulator: Emulator,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Scene {
     /// Unlike that of any other scene.
     pub(crate) name: String,
     pub(crate) operator: Arc<Function>,
+    pub(crate) slack: Function,
+    pub(crate) slack_api: SlackApi,
     functions: Vec<Arc<Function>>,
     door: FrontDoor,
 }
@@ -56,8 +61,10 @@ impl Stage {
     pub(crate) async fn set() -> Self {
         let emulator = Emulator::start().unwrap();
         let cloud = emulator.cloud();
+        let stack = Stack::deploy(&cloud).await.unwrap();
         Self {
-            stack: Stack::deploy(&cloud).await.unwrap(),
+            secret: stack.keep_secret("slack", TOKEN).await.unwrap(),
+            stack,
             cloud,
             proxy: Proxy::start(&emulator.endpoint).unwrap(),
             template: Template::of_the_project().unwrap(),
@@ -83,26 +90,33 @@ impl Stage {
             let key = self.proxy.assume(role);
             let (name, program) = (stack.function_name(function), binary(function));
             let function = Function::new(name, program, environment, Duration::from_secs(60), 256);
-            Arc::new(function.through(&self.proxy).signing_with(key))
+            function.through(&self.proxy).signing_with(key)
         };
         let names = REGISTRY.iter().map(|meta| meta.function).collect::<BTreeSet<_>>();
-        let functions: Vec<_> =
-            names.into_iter().map(|name| deployed(name, stack.environment("act"))).collect();
+        let functions: Vec<_> = names
+            .into_iter()
+            .map(|name| Arc::new(deployed(name, stack.environment("act"))))
+            .collect();
+        let slack_api = SlackApi::start(&[CHANNEL]).await.unwrap();
+        let slack = deployed("slack", stack.slack_environment(&self.secret, CHANNEL, &slack_api));
 
         let mut door = FrontDoor::at("127.0.0.1", 0).await.unwrap();
         self.proxy.route("Lambda", door.url().trim_end_matches('/')).unwrap();
         let mut environment = stack.operator_environment(&door, &functions);
         // Through the proxy, as everything else.
         environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL_LAMBDA");
-        let operator = deployed("operator", environment);
+        let operator = Arc::new(deployed("operator", environment));
         let keys = ["alice", "bob"].map(key).into();
         door.open(Arc::clone(&operator), functions.clone(), keys);
-        Scene { cloud: self.cloud.clone(), stack, ledger, name, operator, functions, door }
+        let cloud = self.cloud.clone();
+        Scene { cloud, stack, ledger, name, operator, slack, slack_api, functions, door }
     }
 
     /// The role of a function in this stack, with the ceiling `act`.
     fn role(&self, function: &str, stack: &Stack) -> Role {
-        self.template.role(function, &stack.deployment(&self.template, "act")).unwrap()
+        let mut deployment = stack.deployment(&self.template, "act");
+        deployment.parameters.insert("SlackBotTokenSecret".to_owned(), self.secret.clone());
+        self.template.role(function, &deployment).unwrap()
     }
 
     /// What a function called, in its scene.
@@ -111,6 +125,9 @@ impl Stage {
         self.proxy.log().into_iter().filter(|call| call.caller == name).collect()
     }
 }
+
+/// Where messages appear in Slack.
+const CHANNEL: &str = "C0123456789";
 
 /// What a case says when it fails.
 pub(crate) type Failed = String;
@@ -203,6 +220,17 @@ impl Scene {
         let (status, body) = sent(request).await;
         check(status == wanted, || format!("{order}: {status} {body}"))?;
         Ok(body)
+    }
+
+    /// Hands the notice to the function that tells Slack, as its queue does.
+    pub(crate) async fn tell_slack(&self, notice: &Value) -> Result<(), Failed> {
+        let item = json!({"messageId": "1", "body": notice.to_string()});
+        let event = json!({"Records": [item]});
+        match self.slack.invoke(event.to_string()).await.unwrap().answer {
+            Answer::Response(said) if said["batchItemFailures"] == json!([]) => Ok(()),
+            Answer::Response(_) => Err(format!("not said: {}", self.slack.log().join("\n"))),
+            other => Err(format!("slack failed: {:?}", other.error_message())),
+        }
     }
 
     /// Runs recovery, as the schedule does.

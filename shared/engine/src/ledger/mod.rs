@@ -12,6 +12,7 @@
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
 //! | `BUL#<subject>#<window>` | `BULLETIN` | what was counted in a window instead of told |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
+//! | `SLK#<record>` | `C#<channel>` | which message in a channel of Slack shows the record, and how far it is told; 90 days |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
@@ -29,6 +30,7 @@ mod look;
 mod policy;
 mod record;
 mod settle;
+mod thread;
 mod together;
 
 use std::collections::HashMap;
@@ -48,6 +50,7 @@ pub use halt::Halt;
 pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
+pub use thread::{CLAIM, Claim, Edition, Shown, ThreadKey};
 
 use crate::{CallError, CallErrorKind, Clients};
 

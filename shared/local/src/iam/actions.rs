@@ -276,6 +276,11 @@ const OPERATIONS: &[Operation] = {
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of(
+            "Secrets Manager",
+            "GetSecretValue",
+            &[("secretsmanager:GetSecretValue", &[Each(ARN, "SecretId")])],
+        ),
         of("SNS", "Publish", &[("sns:Publish", &[Each(ARN, "TopicArn")])]),
         of("STS", "AssumeRole", &[("sts:AssumeRole", &[Each(ARN, "RoleArn")])]),
         // Nobody needs a permission for it: it is never asked for.
@@ -327,7 +332,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 12] = [
+pub const PAGES: [(&str, &str); 13] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -357,6 +362,10 @@ pub const PAGES: [(&str, &str); 12] = [
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html",
     ),
     ("s3", "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html"),
+    (
+        "secretsmanager",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html",
+    ),
     (
         "sns",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html",
@@ -431,7 +440,11 @@ const FACTS: &[Facts] = {
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("secretsmanager:GetSecretValue", Read, true),
         of("sns:Publish", Write, true),
+        of("sqs:DeleteMessage", Write, true),
+        of("sqs:GetQueueAttributes", Read, true),
+        of("sqs:ReceiveMessage", Read, true),
         of("sqs:SendMessage", Write, true),
         of("sts:AssumeRole", Write, true),
         of("xray:PutTelemetryRecords", Write, false),

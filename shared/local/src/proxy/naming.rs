@@ -23,7 +23,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, Secrets Manager, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -48,6 +48,7 @@ impl Named {
                 Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
+                Some("secretsmanager") => "Secrets Manager",
                 _ => scope.unwrap_or(target),
             };
             return json(service, operation, body);
@@ -113,6 +114,7 @@ fn service_name(signed_for: &str) -> &str {
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
+        "secretsmanager" => "Secrets Manager",
         "sns" => "SNS",
         "sqs" => "SQS",
         "sts" => "STS",
@@ -125,7 +127,7 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN"];
+        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN", "SecretId"];
         return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();
@@ -396,6 +398,25 @@ mod tests {
             assert_eq!((&named.keys, &named.resources), (&owned(keys), &owned(tables)));
             assert_eq!((named.protocol, named.is_write()), (Protocol::Json, is_write));
         }
+    }
+
+    #[test]
+    fn secrets_are_named_by_their_id() {
+        let named = named(
+            "POST",
+            "/",
+            &[("x-amz-target", "secretsmanager.GetSecretValue")],
+            r#"{"SecretId":"arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"}"#,
+        );
+        assert_eq!(
+            (named.service.as_str(), named.operation.as_str()),
+            ("Secrets Manager", "GetSecretValue")
+        );
+        assert_eq!(
+            named.resources,
+            ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"]
+        );
+        assert!(!named.is_write());
     }
 
     #[test]
