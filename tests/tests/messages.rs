@@ -199,9 +199,9 @@ async fn a_flood_of_ten_thousand_becomes_at_most_sixty_messages_with_every_criti
         // Twenty-four critical ones, all over the flood.
         let meta = if at % 420 == 7 {
             of_critical += 1;
-            **critical[rng.usize(..critical.len())]
+            *critical[rng.usize(..critical.len())]
         } else {
-            **routine[rng.usize(..routine.len())]
+            *routine[rng.usize(..routine.len())]
         };
         let record = by(&record, rng.usize(..40).min(rng.usize(..40)));
         let now = start + SignedDuration::from_millis(i64::try_from(at * 60).unwrap());
@@ -210,7 +210,7 @@ async fn a_flood_of_ten_thousand_becomes_at_most_sixty_messages_with_every_criti
             sent += usize::from(flood.join_next().await.unwrap().unwrap());
         }
         flood.spawn(async move {
-            let tally = fold::tally(&meta, &record, &Notify::DEFAULT, now).unwrap();
+            let tally = fold::tally(meta, &record, &Notify::DEFAULT, now).unwrap();
             let is_told = tally.is_told(ledger.count(&tally).await.unwrap());
             assert!(is_told || !tally.is_critical(), "a critical one was not told");
             is_told

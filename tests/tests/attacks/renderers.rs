@@ -51,7 +51,7 @@ fn whatever_it_is_told_of_a_chat_shows_no_mention_link_or_markup() {
 fn whatever_it_is_told_of_a_machine_reads_what_was_written() {
     each_message(|rng| {
         let message = message(rng);
-        let json = machine::body(&message).unwrap();
+        let json = machine::body(&message.clone().into()).unwrap();
         assert!(!json.contains(text::is_invisible) && !json.contains(['<', '>', '&', '\n']));
         assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
     });

@@ -194,7 +194,7 @@ impl Scene {
         let due = self.ledger.due(now, limit).await.unwrap().into_iter();
         due.filter_map(|due| match due {
             Due::Record(record) => Some(*record),
-            Due::Order(_) => None,
+            Due::Order(_) | Due::Counts(_) => None,
         })
         .collect()
     }

@@ -118,14 +118,14 @@ impl Bulletin {
         self.lines.iter().map(|line| line.severity).max().unwrap_or(Severity::Low)
     }
 
-    /// ASCII, at most 100 characters, beginning with a letter.
-    pub fn subject_line(&self) -> String {
+    /// Its severity, how many and of what. Names are quoted as the renderer quotes them.
+    pub fn headline(&self, quote: impl Fn(&str) -> String) -> String {
         let what = match self.subject {
             Subject::Folded => "repeated",
             Subject::Digest => "digest",
         };
         let first = self.lines.first().map_or_else(String::new, |line| {
-            let control = text::shortened(text::ascii(&line.control).trim(), 30);
+            let control = quote(&line.control);
             let more = self.lines.len() - 1;
             match more {
                 0 => format!(": {control}"),

@@ -117,7 +117,7 @@ pub fn notification(message: &Message) -> Notification {
 
 /// A bulletin in the same schema.
 pub fn bulletin(bulletin: &Bulletin) -> Result<String, serde_json::Error> {
-    let title = bulletin.subject_line();
+    let title = fitted(TITLE, |cap| bulletin.headline(|name| text::phrase_up_to(name, cap)));
     let described = |line| {
         fitted(LINE, |cap| {
             let quote = |text: &str| text::markdown_up_to(text, cap);

@@ -1,6 +1,10 @@
 //! A text message to a telephone.
 
-use super::{Bulletin, Message, email::inert_ascii, severity};
+use super::{
+    Bulletin, Message,
+    email::{bulletin_subject, inert_ascii},
+    severity,
+};
 use crate::{Outcome, text};
 
 /// One message, by SNS's count.
@@ -8,9 +12,8 @@ const BYTES: usize = 140;
 
 /// ASCII, at most 140 bytes.
 pub fn bulletin(bulletin: &Bulletin) -> String {
-    let mut sms = format!("{}.", inert_ascii(&bulletin.subject_line()));
-    sms.truncate(BYTES);
-    sms
+    // A subject has at most 100 characters.
+    format!("{}.", bulletin_subject(bulletin))
 }
 
 /// ASCII, at most 140 bytes.

@@ -114,7 +114,7 @@ impl Envelope {
         .map(attribute);
         let email = email::bulletin(&bulletin);
         Ok(Self {
-            subject: bulletin.subject_line(),
+            subject: email::bulletin_subject(&bulletin),
             body: bodies(
                 &email,
                 &sms::bulletin(&bulletin),
