@@ -111,7 +111,7 @@ fn facts(record: &Record) {
     if let Some(told) = record.result.told {
         fact("people heard", &format!("that it is {}", told.outcome()));
     }
-    for note in &intent.notes {
+    for note in intent.notes.iter().chain(&record.result.facts) {
         fact("note", note);
     }
 }

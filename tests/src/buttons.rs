@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_smithy_types::base64;
 use jiff::Timestamp;
 use quell_engine::ledger::Record;
-use quell_local::{Answer, Cloud, Function, Key, Stack, cloud::ACCOUNT};
-use quell_slack::{Action, Button, interaction::private_metadata, signature};
+use quell_local::{Answer, Function, Key, Stack, cloud::ACCOUNT};
+use quell_slack::{Action, Button, modal, signature};
 use serde_json::{Value, json};
 
 use crate::rig::binary;
@@ -40,13 +40,6 @@ pub fn session(key: &str) -> Key {
 pub fn operator_environment() -> Vec<(String, String)> {
     let speaker = format!("arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{SPEAKER}");
     vec![("QUELL_SLACK_ROLE".to_owned(), role()), ("QUELL_SLACK_FUNCTION".to_owned(), speaker)]
-}
-
-/// Puts the signing secret into Secrets Manager, and returns its ARN.
-pub async fn keep_secret(cloud: &Cloud, name: &str, secret: &str) -> String {
-    let secrets = aws_sdk_secretsmanager::Client::new(&cloud.sdk);
-    let made = secrets.create_secret().name(name).secret_string(secret).send().await;
-    made.expect("it is kept").arn.expect("it has an ARN")
 }
 
 /// `slack-actions` as the template deploys it, but for its role.
@@ -162,7 +155,7 @@ pub fn submitted(member: &str, button: &Button, reason: &str, days: i64) -> Vec<
             "id": "V0123ABCD",
             "type": "modal",
             "callback_id": Action::Exempt.id(),
-            "private_metadata": private_metadata(button, CHANNEL),
+            "private_metadata": modal::metadata(button, CHANNEL),
             "state": {"values": {
                 "reason": {"reason": {"type": "plain_text_input", "value": reason}},
                 "days": {"days": {"type": "number_input", "value": days.to_string()}},

@@ -43,7 +43,7 @@ pub enum What {
 
 /// What Lambda itself does with a function's role, with the page that says so. No code of Quell's calls it, so no test
 /// can miss it.
-pub const LAMBDAS_OWN: [(&str, &str, &str); 5] = [
+pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     (
         "logs:CreateLogStream",
         "Lambda keeps the function's log",
@@ -53,6 +53,21 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 5] = [
         "logs:PutLogEvents",
         "Lambda keeps the function's log",
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+    ),
+    (
+        "sqs:DeleteMessage",
+        "Lambda takes from the function's queue what was handled",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+    ),
+    (
+        "sqs:GetQueueAttributes",
+        "Lambda looks after the function's queue",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
+    ),
+    (
+        "sqs:ReceiveMessage",
+        "Lambda hands the items of its queue to the function",
+        "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html",
     ),
     (
         "sqs:SendMessage",
@@ -84,7 +99,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 47] = [
+const WHY: [(&str, &str); 48] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -95,7 +110,10 @@ const WHY: [(&str, &str); 47] = [
     ("dynamodb:GetItem", "reads a record, an order or an exemption"),
     ("dynamodb:PutItem", "writes what is about to be done before it is done"),
     ("dynamodb:Query", "finds what is due, what is parked, and exemptions"),
-    ("dynamodb:UpdateItem", "takes locks, counts budgets, and says where a record stands"),
+    (
+        "dynamodb:UpdateItem",
+        "takes locks, counts budgets, says where a record stands, and which message in Slack shows it",
+    ),
     (
         "ec2:AuthorizeSecurityGroupEgress",
         "makes the group that allows everything, so that connections are no longer tracked",
@@ -148,7 +166,7 @@ const WHY: [(&str, &str); 47] = [
     ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
-    ("secretsmanager:GetSecretValue", "reads its own secret of the Slack app"),
+    ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
@@ -164,7 +182,10 @@ pub fn why(action: &str) -> Option<&'static str> {
     WHY.iter().copied().chain(lambdas).find(|(of, _)| *of == action).map(|(_, why)| why)
 }
 
-/// The project's stack with every function at this ceiling.
+/// The topic that routes of the policy may lead to.
+pub const ROUTED: &str = "arn:aws:sns:eu-west-1:123456789012:quell-routed";
+
+/// The project's stack with every function at this ceiling, and one topic for routes.
 pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
     Deployment {
         account: ACCOUNT.to_owned(),
@@ -178,13 +199,17 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
                 let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secret}");
                 (name.to_owned(), arn)
             }))
+            .chain([("RouteTopics".to_owned(), ROUTED.to_owned())])
             .collect(),
         names: BTreeMap::new(),
     }
 }
 
 /// The parameters that switch Slack on, with a secret for each.
-const SLACK: [(&str, &str); 1] = [("SlackSigningSecret", "quell-slack-signing-AbCdEf")];
+const SLACK: [(&str, &str); 2] = [
+    ("SlackBotTokenSecret", "quell-slack-token-AbCdEf"),
+    ("SlackSigningSecret", "quell-slack-signing-AbCdEf"),
+];
 
 /// What the role's statements allow, in the order of the template.
 pub fn granted(role: &Role) -> Vec<Permission> {

@@ -17,6 +17,7 @@ use quell_engine::{
     control::TargetError,
     error::Failure,
     ledger::{Intent, Ledger, Record, Status},
+    policy::Routed,
     protocol::{Life, Write},
 };
 use quell_local::scenario;
@@ -573,6 +574,7 @@ async fn put(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
         changes: Vec::new(),
         notes: Vec::new(),
         undoes: None,
+        routed: Routed::default(),
     };
     let life = Life {
         status,

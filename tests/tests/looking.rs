@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan as _};
 use quell_engine::{
     Actor, Mode, Severity,
     ledger::{Intent, Ledger, Order, Record, Status, Verb},
+    policy::Routed,
     protocol::{Life, Write},
     text::is_invisible,
 };
@@ -256,6 +257,7 @@ fn record(resource: &str, minutes: i64) -> Record {
         changes: Vec::new(),
         notes: Vec::new(),
         undoes: None,
+        routed: Routed::default(),
     };
     let life = Life {
         status: Status::Fixed,

@@ -14,11 +14,11 @@ use quell_engine::{
     ledger::{Halt, Record, Status, Verb},
     policy::{Mode, Person, Policy},
 };
-use quell_local::{Function, scenario};
-use quell_slack::{Action, Button};
+use quell_local::{Function, SlackApi, Source, scenario, slack::TOKEN};
+use quell_slack::{Action, Button, modal};
 use quell_tests::{
     buttons::{
-        ALICE, BOB, CHANNEL, Post, SECRET, TEAM, answered, button, form, function, keep_secret,
+        ALICE, BOB, CHANNEL, Post, SECRET, SPEAKER, TEAM, answered, button, form, function,
         pressed, session, submitted,
     },
     desk::{Desk, arn, key, people, sent, signed},
@@ -488,12 +488,66 @@ async fn each_button_of_a_message_can_be_used_once() {
     }
 }
 
+#[tokio::test]
+async fn from_the_message_in_slack_over_its_buttons_to_the_fix_and_what_people_see_of_it() {
+    let rig = Rig::start().await;
+    rig.stack.apply_policy(&members(Mode::Approve)).await.unwrap();
+    let api = SlackApi::start(&[CHANNEL]).await.unwrap();
+    let token = rig.stack.keep_secret("token", TOKEN).await.unwrap();
+    let environment = rig.stack.slack_environment(&token, CHANNEL, &api);
+    let timeout = Duration::from_secs(60);
+    let speaker = Arc::new(Function::new(SPEAKER, binary("slack"), environment, timeout, 256));
+    let listener = rig.stack.listen("slack", 3).await.unwrap();
+    let source = Source {
+        sqs: rig.cloud.sqs.clone(),
+        queue: listener.queue.clone(),
+        function: Arc::clone(&speaker),
+    };
+    let desk = Desk::open_to_slack(&rig.stack, vec![s3_exposure(&rig), speaker], KEY).await;
+    let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
+    let function = function(&rig.stack, &desk.door.url(), &secret).signing_with(KEY.into());
+
+    let staged = scenario::stage(&rig.cloud, "s3-public-acl", "throughout").await.unwrap();
+    let record = desk.deliver(&rig, &staged).await;
+    source.poll().await.unwrap();
+    let message = api.messages().into_iter().find(|seen| seen.thread.is_none()).unwrap();
+    let value = |action: Action| {
+        let buttons = message.buttons();
+        let found = buttons.iter().find(|(id, _)| id == action.id());
+        Button::parse(&found.unwrap_or_else(|| panic!("{action}: {buttons:?}")).1).unwrap()
+    };
+    let approve = value(Action::Approve);
+    assert_eq!((&approve.record, &approve.plan), (&record.id, &record.intent.plan_hash));
+
+    // She did it herself.
+    assert_eq!(Post::signed(pressed(ALICE, Action::Approve, &approve)).to(&function).await.0, 200);
+    let told = seen_by(&api, ALICE).await;
+    assert!(told.contains("Not done") && told.contains("somebody else must approve"), "{told}");
+    // He looks what the modal asks, and cancels it.
+    let exempt = value(Action::Exempt);
+    assert_eq!(Post::signed(pressed(BOB, Action::Exempt, &exempt)).to(&function).await.0, 200);
+    until(|| async { !api.views().is_empty() }).await;
+    let view = api.views().remove(0);
+    assert_eq!(view["private_metadata"], modal::metadata(&exempt, CHANNEL));
+
+    assert_eq!(Post::signed(pressed(BOB, Action::Approve, &approve)).to(&function).await.0, 200);
+    assert_eq!(rested(&rig, &record.id).await.status, Status::Fixed);
+    assert!(seen_by(&api, BOB).await.contains("approved by bob"));
+    until(|| async {
+        source.poll().await.unwrap();
+        let messages = api.messages();
+        let same = messages.iter().find(|seen| seen.ts == message.ts).unwrap();
+        same.updates > 0 && same.buttons().iter().all(|(id, _)| id != Action::Approve.id())
+    })
+    .await;
+}
+
 // When something is out of order
 
 #[tokio::test]
 async fn slack_is_answered_whatever_the_operator_does() {
     let rig = Rig::start().await;
-    let secret = keep_secret(&rig.cloud, "signing", SECRET).await;
+    let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let silent = tokio::spawn(async move {
@@ -558,7 +612,7 @@ impl Slack {
         let rig = Rig::start().await;
         rig.stack.apply_policy(&members(Mode::Approve)).await.unwrap();
         let desk = Desk::open_to_slack(&rig.stack, vec![s3_exposure(&rig)], KEY).await;
-        let secret = keep_secret(&rig.cloud, "signing", SECRET).await;
+        let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
         let function = function(&rig.stack, &desk.door.url(), &secret).signing_with(KEY.into());
         Self { rig, desk, function, secret }
     }
@@ -627,6 +681,27 @@ fn s3_exposure(rig: &Rig) -> Arc<Function> {
     let timeout = Duration::from_secs(60);
     let program = binary("s3-exposure");
     Arc::new(Function::new("s3-exposure", program, environment, timeout, 256))
+}
+
+/// What only this member sees, once there is something.
+async fn seen_by(api: &SlackApi, member: &str) -> String {
+    let seen = || {
+        let mut messages = api.messages().into_iter();
+        messages.find(|seen| seen.only.as_deref() == Some(member)).map(|seen| seen.text)
+    };
+    until(|| async { seen().is_some() }).await;
+    seen().unwrap()
+}
+
+/// Waits for something that happens elsewhere.
+async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    for _ in 0..600 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not come about");
 }
 
 /// The record once nobody works on it.

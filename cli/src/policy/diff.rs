@@ -4,7 +4,7 @@ use std::fmt;
 
 use quell_engine::{
     Meta, Mode,
-    policy::{Limits, Person, Policy, Scope},
+    policy::{Digest, Limits, Notify, Person, Policy, Route, Scope},
     text,
 };
 use serde::Serialize;
@@ -48,6 +48,8 @@ pub(crate) fn diff(old: &Policy, new: &Policy, known: &[&'static Meta]) -> Vec<C
     let hours = [old, new].map(|policy| policy.approvals.expire_hours);
     changes.extend(of_number("approvals.expire_hours", hours));
     changes.extend(of_people(&old.people, &new.people));
+    changes.extend(of_notify(&old.notify, &new.notify));
+    changes.extend(of_routes(&old.routes, &new.routes));
     changes
 }
 
@@ -153,6 +155,56 @@ fn of_people(old: &[Person], new: &[Person]) -> Vec<Change> {
         .collect()
 }
 
+fn of_notify(old: &Notify, new: &Notify) -> Vec<Change> {
+    let digest = |notify: &Notify| match notify.digest {
+        None => "off",
+        Some(Digest::Hourly) => "hourly",
+        Some(Digest::Daily) => "daily",
+    };
+    let severity = |notify: &Notify| format!("{:?}", notify.digest_up_to).to_lowercase();
+    let texts = [
+        ("notify.digest", [old, new].map(|notify| digest(notify).to_owned())),
+        ("notify.digest_up_to", [old, new].map(severity)),
+    ];
+    let texts = texts
+        .into_iter()
+        .filter(|(_, [from, to])| from != to)
+        .map(|(name, [from, to])| change(name, from, to));
+    let minutes = [old, new].map(|notify| notify.fold_minutes);
+    of_number("notify.fold_minutes", minutes).into_iter().chain(texts).collect()
+}
+
+/// Each route that is on one side only.
+fn of_routes(old: &[Route], new: &[Route]) -> Vec<Change> {
+    let nothing = || "nothing".to_owned();
+    let gone = old.iter().filter(|route| !new.contains(route));
+    let added = new.iter().filter(|route| !old.contains(route));
+    gone.map(|route| change("routes", self::route(route), nothing()))
+        .chain(added.map(|route| change("routes", nothing(), self::route(route))))
+        .collect()
+}
+
+fn route(route: &Route) -> String {
+    let list = |list: &[String]| list.iter().map(|one| shown(one)).collect::<Vec<_>>().join(" or ");
+    let to = [list(&route.topics), list(&route.slack)];
+    let to: Vec<&str> = to.iter().map(String::as_str).filter(|to| !to.is_empty()).collect();
+    let mut what = Vec::new();
+    if !route.severities.is_empty() {
+        what.push(format!("{:?}", route.severities).to_lowercase());
+    }
+    if !route.controls.is_empty() {
+        what.push(list(&route.controls));
+    }
+    if !route.accounts.is_empty() {
+        what.push(format!("in account {}", list(&route.accounts)));
+    }
+    for (key, values) in &route.tags {
+        what.push(format!("tagged {}={}", shown(key), list(values)));
+    }
+    let what = if what.is_empty() { "everything".to_owned() } else { what.join(" ") };
+    format!("{what} to {}", to.join(" and "))
+}
+
 fn person(person: &Person) -> String {
     let mut known_by: Vec<String> = person.principals.iter().map(|arn| shown(arn)).collect();
     known_by.extend(person.slack.as_deref().map(|id| format!("Slack {}", shown(id))));
@@ -189,6 +241,20 @@ mod tests {
         let example = include_str!("../../../docs/quell.toml");
         assert!(between(example, example).is_empty());
         assert!(between("", "[controls]\n'*' = 'observe'\nec2-imdsv2 = 'observe'").is_empty());
+    }
+
+    #[test]
+    fn who_hears_of_what_is_told() {
+        let new = "[notify]\nfold_minutes = 0\ndigest = 'daily'\n[[routes]]\nseverities = ['critical']\nslack = ['C012AB3CD']";
+        assert_eq!(
+            between("", new),
+            [
+                "notify.fold_minutes: 5 -> 0",
+                "notify.digest: off -> daily",
+                "routes: nothing -> [critical] to C012AB3CD",
+            ]
+        );
+        assert_eq!(between(new, "").last().unwrap(), "routes: [critical] to C012AB3CD -> nothing");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The policy file: TOML, with every mistake in it found at once, and the line of each.
 
+mod notify;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
@@ -102,7 +104,8 @@ struct Reader<'s> {
 impl Reader<'_> {
     /// `None` only where there is a problem. Some problems leave a policy all the same.
     fn policy(&mut self, document: &DeTable<'_>) -> Option<Policy> {
-        const PARTS: &[&str] = &["approvals", "budgets", "controls", "people", "scopes"];
+        const PARTS: &[&str] =
+            &["approvals", "budgets", "controls", "notify", "people", "routes", "scopes"];
         let mut policy = Policy::observe();
         let mut scopes = Vec::new();
         for (key, value) in document {
@@ -112,6 +115,8 @@ impl Reader<'_> {
                 "budgets" => self.budgets(value, &mut policy),
                 "approvals" => self.approvals(value, &mut policy.approvals),
                 "people" => policy.people = self.people(value),
+                "notify" => self.notify(value, &mut policy.notify),
+                "routes" => policy.routes = self.routes(value),
                 _ => self.unknown_key(key, PARTS, ""),
             }
         }
@@ -167,15 +172,7 @@ impl Reader<'_> {
                     });
                 }
                 "accounts" => {
-                    scope.accounts = self.texts(value, "accounts", |reader, account, at| {
-                        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-                            let account = brief(account);
-                            reader.complain(
-                                at,
-                                format!("`{account}` is not an account; accounts have 12 digits"),
-                            );
-                        }
-                    });
+                    scope.accounts = self.texts(value, "accounts", Self::account);
                 }
                 "regions" => {
                     scope.regions = self.texts(value, "regions", |reader, region, at| {
@@ -228,6 +225,13 @@ impl Reader<'_> {
             );
         }
         Some((mode_at, scope))
+    }
+
+    fn account(&mut self, account: &str, at: usize) {
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            let account = brief(account);
+            self.complain(at, format!("`{account}` is not an account; accounts have 12 digits"));
+        }
     }
 
     fn glob(&mut self, glob: &str, at: usize) {
@@ -480,15 +484,19 @@ impl Reader<'_> {
     }
 
     fn number(&mut self, value: &Value<'_>, what: &str, most: u32) -> Option<u32> {
+        self.number_from(value, what, 1, most)
+    }
+
+    fn number_from(&mut self, value: &Value<'_>, what: &str, least: u32, most: u32) -> Option<u32> {
         let number = match value.get_ref() {
             DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         };
-        let number = number.filter(|number| (1..=most).contains(number));
+        let number = number.filter(|number| (least..=most).contains(number));
         if number.is_none() {
             self.complain(
                 value.span().start,
-                format!("`{what}` has to be a number from 1 to {most}, without quotes"),
+                format!("`{what}` has to be a number from {least} to {most}, without quotes"),
             );
         }
         number

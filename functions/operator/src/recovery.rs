@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::{
     CallError, Outcome,
-    ledger::{Due, Exemption, LedgerError, Order, Record, Status, Verb},
-    notify::{self, Message},
+    ledger::{Counts, Due, Exemption, LedgerError, Order, Record, Status, Verb},
+    notify::{self, Bulletin, Message, Notice},
     text,
 };
 use serde_json::{Value, json};
@@ -36,10 +36,15 @@ pub(crate) async fn run(operator: &Operator) -> Result<Value, RecoveryError> {
         let (id, done) = match due {
             Due::Record(record) => (record.id.clone(), see_to(operator, *record).await),
             Due::Order(order) => (order.record.clone(), have_heeded(operator, &order).await),
+            Due::Counts(counts) => (
+                format!("{} since {:.0}", counts.window.subject, counts.window.from),
+                tell_counts(operator, &counts).await,
+            ),
         };
         match done {
             Ok(Done::Hinted) => hinted.push(id),
             Ok(Done::Parked) => parked.push(id),
+            Ok(Done::Told) => told.push(id),
             Ok(Done::Overtaken | Done::Heeded) => {}
             Err(error) => failed.push(format!("{id}: {error}")),
         }
@@ -73,6 +78,7 @@ pub(crate) async fn run(operator: &Operator) -> Result<Value, RecoveryError> {
 enum Done {
     Hinted,
     Parked,
+    Told,
     /// Somebody else was at it a moment ago.
     Overtaken,
     /// What was ordered is done, or cannot be done any more.
@@ -107,6 +113,20 @@ async fn see_to(operator: &Operator, mut record: Record) -> Result<Done, CallErr
         operator.ledger.settle(record, Status::Parked, reason, told, &by).await?;
     }
     Ok(Done::Parked)
+}
+
+/// Tells what was counted instead of told. Whoever takes the counts tells them; another run does if that fails.
+async fn tell_counts(operator: &Operator, counts: &Counts) -> Result<Done, CallError> {
+    let Some(counts) = operator.ledger.take_counts(counts, operator.now).await? else {
+        return Ok(Done::Overtaken);
+    };
+    let bulletin = Bulletin::of(&counts);
+    let done = if bulletin.is_some() { Done::Told } else { Done::Heeded };
+    if let Some(bulletin) = bulletin {
+        operator.topic.say(&Notice::Bulletin(bulletin)).await?;
+    }
+    operator.ledger.forget_counts(&counts).await?;
+    Ok(done)
 }
 
 /// Has an order heeded of which the word may have been lost. Again and again while it stands, but ever less often: what
@@ -174,7 +194,7 @@ async fn remind(operator: &Operator, exemption: Exemption) -> Result<bool, CallE
     if !operator.ledger.note(&exemption, &told).await? {
         return Ok(false);
     }
-    let said = operator.topic.say(&message(operator, meta, &exemption, reason)).await;
+    let said = operator.topic.say(&message(operator, meta, &exemption, reason).into()).await;
     if said.is_err() {
         // Nobody heard it: the next run says it again.
         operator.ledger.note(&told, &exemption).await?;
@@ -229,7 +249,10 @@ fn message(
         changes: Vec::new(),
         applied: false,
         verified: None,
+        fixed_at: None,
         record: exemption.undo_of.clone(),
+        revision: 0,
+        plan_hash: None,
         undoes: None,
         order: None,
         approve: None,
@@ -239,8 +262,10 @@ fn message(
         undo: None,
         exempt: None,
         notes: vec![format!("{} answers for the resource.", exemption.owner)],
+        cause: None,
         reason: Some(reason),
         left_out: 0,
+        channels: Vec::new(),
     }
 }
 

@@ -27,20 +27,23 @@ pub fn budgets(policy: &Policy, counted: &Counted<'_>, now: Timestamp) -> Vec<Co
     let class = if counted.severity == Severity::Critical { "critical" } else { "routine" };
     let length = i64::from(limits.window_minutes.max(1)) * 60;
     let window = now.as_second().div_euclid(length) * length;
-    let actor = counted.actor.and_then(|actor| actor.arn.as_deref().or(Some(&actor.principal)));
     let mut scopes = vec![
         (format!("control#{}", counted.control), limits.control),
         (format!("account#{}", counted.account), limits.account),
         ("overall".to_owned(), limits.overall),
     ];
-    // The session's name is anyone's choice: whoever may assume a role could else have a budget for every name.
-    scopes.extend(
-        actor.map(|actor| (format!("actor#{}", key_of(without_session(actor))), limits.actor)),
-    );
+    let actor = counted.actor.map(identity);
+    scopes.extend(actor.map(|actor| (format!("actor#{}", key_of(actor)), limits.actor)));
     scopes
         .into_iter()
         .map(|(scope, max)| Count { key: format!("{class}#{scope}#{window}"), max })
         .collect()
+}
+
+/// Who it was, without the session's name: that is anyone's choice, and whoever may assume a role could else be as many
+/// as there are names.
+pub fn identity(actor: &Actor) -> &str {
+    without_session(actor.arn.as_deref().unwrap_or(&actor.principal))
 }
 
 /// DynamoDB's keys have at most 2,048 bytes, and what an event says of somebody may have more.
@@ -113,9 +116,17 @@ impl Flapping {
     }
 }
 
-/// Who did it and with what, in a few words: infrastructure code is recognised by its tool.
+/// Who did it and with what, in a few words.
 pub fn tool_of(actor: &Actor) -> String {
-    let tool = match (&actor.invoked_by, &actor.user_agent) {
+    match infrastructure_code(actor) {
+        Some(tool) => format!("{} with {tool}", actor.principal),
+        None => actor.principal.clone(),
+    }
+}
+
+/// The tool, with its version where it is known, if it was infrastructure code.
+pub fn infrastructure_code(actor: &Actor) -> Option<String> {
+    match (&actor.invoked_by, &actor.user_agent) {
         (Some(service), _) if service.starts_with("cloudformation.") => {
             Some("CloudFormation".to_owned())
         }
@@ -124,10 +135,6 @@ pub fn tool_of(actor: &Actor) -> String {
             .find_map(|tool| agent.find(tool).map(|at| &agent[at..]))
             .map(|found| found.split([' ', ';', ')']).next().unwrap_or(found).to_owned()),
         _ => None,
-    };
-    match tool {
-        Some(tool) => format!("{} with {tool}", actor.principal),
-        None => actor.principal.clone(),
     }
 }
 

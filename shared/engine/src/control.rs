@@ -85,6 +85,12 @@ pub trait Control: Sized + 'static {
         Vec::new()
     }
 
+    /// What people want to know beside the plan, and what takes a call of its own to know. Asked once something is wrong:
+    /// before a person decides, or else beside the record's write, so that no fix waits for it.
+    async fn facts(&self, _target: &Self::Target) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Why the template permits this without an exemption, if it does: it is recorded as exempt, and nobody is told.
     fn permitted(_state: &Self::State) -> Option<String> {
         None

@@ -20,10 +20,10 @@ use crate::{
         Batch, Fix, Intent, LARGEST, Ledger, LedgerError, LockKey, Order, Record, Status,
         Subject as Exempted, Verb, View, Wanted, plan_hash, record_id,
     },
-    log,
-    notify::Topic,
+    log, metrics,
+    notify::{Topic, fold},
     policies::PolicyCache,
-    policy::{Decision, Mode, Policy, Subject},
+    policy::{Decision, Mode, Policy, Routed, Subject},
     protocol::{
         self, Answer, Busy, Command, End, Hitch, Holder, Known, Life, Looked, Millis, Next,
         Purpose, Refusal, Sight, Verdict, Write,
@@ -213,9 +213,13 @@ struct Run<'a, C: Control> {
     policy: Arc<Policy>,
     policy_note: Option<String>,
     decision: Option<Decision>,
+    /// Where messages go, by the policy's routes.
+    routed: Routed,
     records: HashMap<String, Record>,
     current: Option<String>,
     notes: Vec<String>,
+    /// What the control told beside the state, once it was asked.
+    facts: Option<Vec<String>>,
     /// Whether the intent is too large for the ledger.
     is_large: bool,
     /// Why it is parked or refused.
@@ -275,9 +279,11 @@ impl<'a, C: Control> Run<'a, C> {
             policy: Arc::new(Policy::observe()),
             policy_note: None,
             decision: None,
+            routed: Routed::default(),
             records: HashMap::new(),
             current: None,
             notes: Vec::new(),
+            facts: None,
             is_large: false,
             reason: None,
             trouble: None,
@@ -303,6 +309,7 @@ impl<'a, C: Control> Run<'a, C> {
             self.current = evaluation.record().map(str::to_owned);
         };
         let report = self.report(&end);
+        self.measure(&report);
         // The states that a refused undo compares are for who asked, not for the log.
         let reason = match end {
             End::Changed => "the resource was changed since",
@@ -326,8 +333,13 @@ impl<'a, C: Control> Run<'a, C> {
             }
             [Command::Commit(writes), Command::Assess] => {
                 let prepared = self.prepare(attempt, writes);
-                let (ended, seen) =
-                    tokio::join!(self.commit(writes, &prepared), self.assess_again());
+                let is_new = writes.iter().any(|write| matches!(write, Write::Put { .. }));
+                let (ended, seen, facts) = tokio::join!(
+                    self.commit(writes, &prepared),
+                    self.assess_again(),
+                    self.facts(is_new)
+                );
+                self.learn(facts);
                 let ended = self.committed(writes, prepared, ended);
                 vec![ended, self.sighted(seen, false).await]
             }
@@ -497,6 +509,21 @@ impl<'a, C: Control> Run<'a, C> {
         }
     }
 
+    /// What people want to know beside the plan, if they were not told yet.
+    async fn facts(&self, is_new: bool) -> Option<Vec<String>> {
+        if !is_new || self.facts.is_some() || self.purpose == Purpose::Undo {
+            return None;
+        }
+        Some(self.control.facts(&self.target).await)
+    }
+
+    fn learn(&mut self, facts: Option<Vec<String>>) {
+        let Some(facts) = facts else { return };
+        let facts: Vec<_> = facts.iter().map(|fact| text::redacted(fact).into_owned()).collect();
+        self.notes.extend(facts.iter().cloned());
+        self.facts = Some(facts);
+    }
+
     /// "Not found" soon after the event may only mean "not visible yet".
     fn may_not_be_visible_yet(&self) -> bool {
         let window = i64::try_from(C::META.visible_within).unwrap_or_default();
@@ -623,8 +650,10 @@ impl<'a, C: Control> Run<'a, C> {
             arn: &self.arn,
         };
         let mut tags = None;
-        if self.policy.asks_for_tags(&C::META, &subject) {
-            // Tags only ever raise the mode: without them less is done, not more.
+        if self.policy.asks_for_tags(&C::META, &subject)
+            || self.policy.routes_by_tags(&C::META, subject.account)
+        {
+            // Tags only ever raise the mode, and add to who hears of it: without them less is done, not more.
             match self.control.tags(&self.target).await {
                 Ok(read) => tags = Some(read),
                 Err(error) => self.notes.push(format!("its tags could not be read: {error}")),
@@ -634,6 +663,7 @@ impl<'a, C: Control> Run<'a, C> {
         if decision.withheld.is_none() {
             decision.withheld.clone_from(&self.policy_note);
         }
+        self.routed = self.policy.routed(&C::META, subject.account, tags.as_ref());
         let mut verdict = Verdict {
             mode: decision.mode,
             exempt: false,
@@ -662,6 +692,15 @@ impl<'a, C: Control> Run<'a, C> {
                 self.reason = Some(note.clone());
             }
             self.notes.push(note);
+        }
+        match self.facts.clone() {
+            Some(facts) => self.notes.extend(facts),
+            // A person decides.
+            None if verdict.mode < Mode::Enforce || verdict.park.is_some() => {
+                let facts = self.facts(!verdict.exempt).await;
+                self.learn(facts);
+            }
+            None => {}
         }
         verdict.counts = brakes::budgets(
             &self.policy,
@@ -785,6 +824,7 @@ impl<'a, C: Control> Run<'a, C> {
                 .collect(),
             notes: self.notes.clone(),
             undoes,
+            routed: self.routed.clone(),
         })
     }
 
@@ -874,6 +914,9 @@ impl<'a, C: Control> Run<'a, C> {
             _ => {}
         }
         if life.status != Status::Applying {
+            let noted = &record.intent.notes;
+            let facts = self.facts.iter().flatten().filter(|fact| !noted.contains(fact));
+            record.result.facts = facts.cloned().collect();
             record.result.reason = match (&self.trouble, life.status) {
                 (Some(trouble), _) => Some(trouble.to_string()),
                 // Every call that was made went well: the others were not begun.
@@ -1030,12 +1073,14 @@ impl<'a, C: Control> Run<'a, C> {
                 self.fixed_after = Some(self.started.elapsed());
                 let action = record.intent.changes.get(index).map_or("", |change| &change.action);
                 self.step("applied", action);
-                if made.is_some()
-                    && self.purpose != Purpose::Undo
-                    && let Some(known) = self.records.get_mut(&record.id)
-                    && let Some(place) = known.result.made.get_mut(index)
-                {
-                    *place = made;
+                if let Some(known) = self.records.get_mut(&record.id) {
+                    known.result.changed = Some(Timestamp::now());
+                    if made.is_some()
+                        && self.purpose != Purpose::Undo
+                        && let Some(place) = known.result.made.get_mut(index)
+                    {
+                        *place = made;
+                    }
                 }
                 Answer::Changed(Ok(()))
             }
@@ -1056,8 +1101,25 @@ impl<'a, C: Control> Run<'a, C> {
 
     async fn send(&self, record: Option<&Record>) -> Result<(), CallError> {
         match (record, &self.engine.topic) {
-            (Some(record), Some(topic)) => topic.tell(&C::META, record).await,
+            (Some(record), Some(topic)) if self.is_told(record).await? => {
+                topic.tell(&C::META, record).await
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether people get this message by itself. Else it is counted, and a bulletin tells it.
+    async fn is_told(&self, record: &Record) -> Result<bool, CallError> {
+        let notify = &self.policy.notify;
+        let is_asked_for = matches!(self.signal.trigger, Trigger::Manual { .. });
+        let tally = fold::tally(&C::META, record, notify, Timestamp::now());
+        let Some(tally) = tally.filter(|_| !is_asked_for) else { return Ok(true) };
+        match self.engine.ledger.count(&tally).await {
+            Ok(counted) => Ok(tally.is_told(counted)),
+            // Rather once too often than not at all.
+            Err(_) if tally.is_critical() => Ok(true),
+            // Not yet: what is in the way may be the flood itself.
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -1082,6 +1144,19 @@ impl<'a, C: Control> Run<'a, C> {
     }
 
     // Ending
+
+    fn measure(&self, report: &Report) {
+        let fixed = self.fixed_after.filter(|_| report.outcome == Outcome::Fixed);
+        let record = self.current.as_ref().and_then(|id| self.records.get(id));
+        let changed = record.and_then(|record| record.result.changed);
+        let open = fixed.and(changed).zip(self.signal.time);
+        metrics::write(&metrics::Measured {
+            meta: &C::META,
+            outcome: report.outcome,
+            fixed,
+            open: open.map(|(changed, since)| changed.duration_since(since)),
+        });
+    }
 
     fn report(&mut self, end: &End) -> Report {
         let calls = self.aws.calls().take();

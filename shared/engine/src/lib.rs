@@ -12,6 +12,7 @@ pub mod function_url;
 pub mod ledger;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod outcome;
 pub mod policies;

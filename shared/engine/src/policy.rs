@@ -60,6 +60,75 @@ pub struct Policy {
     pub budgets: Budgets,
     pub approvals: Approvals,
     pub people: Vec<Person>,
+    /// Missing in policies that were published before there was any. A route that got lost loses no message.
+    #[serde(default)]
+    pub notify: Notify,
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// How often people hear of what repeats, and of what is routine.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// Within this long, what the same actor does against the same control is told once, and then counted in one
+    /// bulletin. 0: each is told.
+    pub fold_minutes: u32,
+    /// Routine outcomes are told in one bulletin. `None`: as the others.
+    pub digest: Option<Digest>,
+    /// Up to which severity what was fixed or observed is routine. Never what is critical, or waits for a person.
+    pub digest_up_to: Severity,
+}
+
+/// How often there is a digest.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Digest {
+    Hourly,
+    Daily,
+}
+
+/// Who hears of some messages beside those who hear of all. Each list that is not empty has to match.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Ids. Empty: all controls.
+    pub controls: Vec<String>,
+    pub severities: Vec<Severity>,
+    /// Twelve digits each.
+    pub accounts: Vec<String>,
+    /// For each tag the values of which one has to be there, literally.
+    pub tags: BTreeMap<String, Vec<String>>,
+    /// ARNs of SNS topics.
+    pub topics: Vec<String>,
+    /// Ids of channels in Slack.
+    pub slack: Vec<String>,
+}
+
+/// Where messages about a resource go, beside the stack's own topic.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Routed {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<String>,
+}
+
+impl Routed {
+    pub fn is_nowhere(&self) -> bool {
+        self.topics.is_empty() && self.channels.is_empty()
+    }
+}
+
+impl Notify {
+    pub const DEFAULT: Self =
+        Self { fold_minutes: 5, digest: None, digest_up_to: Severity::Medium };
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// A mode for some resources. Each list that is not empty has to match.
@@ -220,6 +289,8 @@ impl Policy {
             budgets: Budgets { critical: Limits::CRITICAL, routine: Limits::ROUTINE },
             approvals: Approvals::DEFAULT,
             people: Vec::new(),
+            notify: Notify::DEFAULT,
+            routes: Vec::new(),
         }
     }
 
@@ -264,6 +335,37 @@ impl Policy {
     /// Whose principal it is.
     pub fn person(&self, principal_arn: &str) -> Option<&Person> {
         self.people.iter().find(|person| person.is(principal_arn))
+    }
+
+    /// Where messages about the resource go. `tags` is `None` where they could not be read, or were not asked for.
+    pub fn routed(
+        &self,
+        meta: &Meta,
+        account: &str,
+        tags: Option<&BTreeMap<String, String>>,
+    ) -> Routed {
+        let mut routed = Routed::default();
+        let on = |route: &&Route| {
+            route.covers(meta, account)
+                && (route.tags.is_empty() || tags.is_some_and(|tags| are_on(&route.tags, tags)))
+        };
+        for route in self.routes.iter().filter(on) {
+            for (known, new) in
+                [(&mut routed.topics, &route.topics), (&mut routed.channels, &route.slack)]
+            {
+                for one in new {
+                    if !known.contains(one) {
+                        known.push(one.clone());
+                    }
+                }
+            }
+        }
+        routed
+    }
+
+    /// Whether a route for the resource looks at its tags.
+    pub fn routes_by_tags(&self, meta: &Meta, account: &str) -> bool {
+        self.routes.iter().any(|route| !route.tags.is_empty() && route.covers(meta, account))
     }
 
     pub fn budgets(&self, severity: Severity) -> &Limits {
@@ -326,7 +428,7 @@ impl Scope {
     }
 
     fn is_on(&self, tags: &BTreeMap<String, String>) -> bool {
-        self.tags.iter().all(|(key, values)| tags.get(key).is_some_and(|on| values.contains(on)))
+        are_on(&self.tags, tags)
     }
 
     /// Whether every resource that has the other's tags has this one's.
@@ -336,6 +438,22 @@ impl Scope {
             theirs.is_some_and(|theirs| theirs.iter().all(|value| values.contains(value)))
         })
     }
+}
+
+impl Route {
+    /// Whether the route is for the resource, its tags aside.
+    fn covers(&self, meta: &Meta, account: &str) -> bool {
+        let has =
+            |list: &[String], wanted: &str| list.is_empty() || list.iter().any(|one| one == wanted);
+        has(&self.controls, meta.id)
+            && has(&self.accounts, account)
+            && (self.severities.is_empty() || self.severities.contains(&meta.severity))
+    }
+}
+
+/// Whether each tag is on the resource with one of its values.
+fn are_on(wanted: &BTreeMap<String, Vec<String>>, tags: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, values)| tags.get(key).is_some_and(|on| values.contains(on)))
 }
 
 impl Person {
@@ -798,5 +916,43 @@ mod tests {
             let stored = serde_json::to_string(&policy).unwrap();
             prop_assert_eq!(serde_json::from_str::<Policy>(&stored).unwrap(), policy);
         }
+    }
+
+    #[test]
+    fn a_message_goes_wherever_a_route_for_it_leads_and_nowhere_twice() {
+        let route = |topic: &str, channel: &str| Route {
+            topics: vec![topic.to_owned()],
+            slack: vec![channel.to_owned()],
+            ..Route::default()
+        };
+        let tags = BTreeMap::from([("team".to_owned(), vec!["web".to_owned(), "app".to_owned()])]);
+        let routes = vec![
+            Route { controls: vec!["s3-public-acl".to_owned()], ..route("acl", "C1") },
+            Route { controls: vec!["ec2-imdsv2".to_owned()], ..route("imds", "C2") },
+            Route { severities: vec![Severity::High], ..route("high", "C1") },
+            Route { severities: vec![Severity::Critical], ..route("critical", "C3") },
+            Route { accounts: vec!["111122223333".to_owned()], ..route("account", "C4") },
+            Route { accounts: vec!["999999999999".to_owned()], ..route("other", "C5") },
+            Route { tags, ..route("team", "C6") },
+        ];
+        let policy = Policy { routes, ..Policy::observe() };
+        let web = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
+        let routed = policy.routed(&SAFE, "111122223333", Some(&web));
+        assert_eq!(routed.topics, ["acl", "high", "account", "team"]);
+        assert_eq!(routed.channels, ["C1", "C4", "C6"]);
+        assert!(policy.routes_by_tags(&SAFE, "111122223333"));
+        for tags in [None, Some(&BTreeMap::new())] {
+            assert_eq!(policy.routed(&SAFE, "111122223333", tags).channels, ["C1", "C4"]);
+        }
+        assert!(Policy::observe().routed(&SAFE, "111122223333", None).is_nowhere());
+        assert!(!Policy::observe().routes_by_tags(&SAFE, "111122223333"));
+    }
+
+    #[test]
+    fn a_policy_from_before_there_were_routes_is_read() {
+        let mut json = serde_json::to_value(Policy::observe()).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        assert!(fields.remove("notify").is_some() && fields.remove("routes").is_some());
+        assert_eq!(serde_json::from_value::<Policy>(json).unwrap(), Policy::observe());
     }
 }

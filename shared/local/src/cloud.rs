@@ -24,6 +24,7 @@ pub struct Cloud {
     pub events: aws_sdk_eventbridge::Client,
     pub s3: aws_sdk_s3::Client,
     pub s3control: aws_sdk_s3control::Client,
+    pub secretsmanager: aws_sdk_secretsmanager::Client,
     pub sns: aws_sdk_sns::Client,
     pub sqs: aws_sdk_sqs::Client,
 }
@@ -58,6 +59,7 @@ impl Cloud {
             events: aws_sdk_eventbridge::Client::new(&sdk),
             s3: aws_sdk_s3::Client::from_conf(s3),
             s3control: aws_sdk_s3control::Client::from_conf(s3control),
+            secretsmanager: aws_sdk_secretsmanager::Client::new(&sdk),
             sns: aws_sdk_sns::Client::new(&sdk),
             sqs: aws_sdk_sqs::Client::new(&sdk),
             sdk,

@@ -81,7 +81,7 @@ impl FrontDoor {
         format!("http://{}/", self.address)
     }
 
-    /// Asynchronous invocations of this function are taken and noted, and nothing runs.
+    /// Asynchronous invocations of this function are taken and noted, although it is not there.
     pub fn note(&mut self, function: &str) {
         self.noted.insert(function.to_owned());
     }
@@ -149,10 +149,10 @@ async fn invoke(
     let name = name.rsplit(':').next().unwrap_or(&name).to_owned();
     let known = Invoked { function: name.clone(), waits, event };
     doors.invocations.lock().unwrap_or_else(PoisonError::into_inner).push(known);
-    if !waits && doors.noted.contains(&name) {
-        return StatusCode::ACCEPTED.into_response();
-    }
     let Some(function) = doors.others.get(&name).cloned() else {
+        if !waits && doors.noted.contains(&name) {
+            return StatusCode::ACCEPTED.into_response();
+        }
         let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
         let message = format!("Function not found: {arn}");
         return (

@@ -7,6 +7,8 @@ pub mod iam;
 pub mod proxy;
 pub mod runtime_api;
 pub mod scenario;
+pub mod slack;
+pub mod source;
 pub mod stack;
 pub mod template;
 
@@ -15,5 +17,7 @@ pub use emulator::{Emulator, EmulatorError};
 pub use front_door::{FrontDoor, Invoked, Key};
 pub use proxy::Proxy;
 pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError, Watch};
+pub use slack::SlackApi;
+pub use source::Source;
 pub use stack::Stack;
 pub use template::{Deployment, Template};

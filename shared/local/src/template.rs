@@ -166,7 +166,14 @@ impl<'a> Resolver<'a> {
     ) -> Result<Option<Value>, TemplateError> {
         match (name, argument) {
             ("Ref", Value::String(name)) if name == "AWS::NoValue" => Ok(None),
-            ("Ref", Value::String(name)) => Ok(Some(Value::String(self.referred(name, at)?))),
+            ("Ref", Value::String(name)) => {
+                let value = self.referred(name, at)?;
+                let parameter = &self.template.root["Parameters"][name.as_str()];
+                Ok(Some(match parameter["Type"].as_str() {
+                    Some("CommaDelimitedList") => value.split(',').map(Value::from).collect(),
+                    _ => Value::String(value),
+                }))
+            }
             ("Fn::GetAtt", Value::Array(path)) => match path.as_slice() {
                 [Value::String(id), Value::String(attribute)] => {
                     Ok(Some(Value::String(self.attribute(id, attribute, at)?)))

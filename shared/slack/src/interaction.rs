@@ -3,9 +3,13 @@
 //! <https://docs.slack.dev/interactivity/handling-user-interaction>
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{Action, Button, button::ButtonError};
+use crate::{
+    Action, Button,
+    button::ButtonError,
+    modal::{self, DAYS, REASON},
+};
 
 /// A button that a person pressed, or the modal of [`Action::Exempt`] that they sent. Slack says who they are.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -60,12 +64,6 @@ pub const LONGEST_REASON: usize = 500;
 
 /// Days that an exemption may last.
 pub const MOST_DAYS: i64 = 90;
-
-/// The block of the modal, and the input in it, that ask for the reason.
-pub const REASON: &str = "reason";
-
-/// The same for the days.
-pub const DAYS: &str = "days";
 
 /// What the body of a request asks for. Read nothing before its signature is verified.
 ///
@@ -141,16 +139,6 @@ impl Interaction {
     }
 }
 
-/// What the modal of [`Action::Exempt`] carries as `private_metadata`: the button that opened it, and where.
-pub fn private_metadata(button: &Button, channel: &str) -> String {
-    let mut fields = Map::new();
-    if let Ok(Value::Object(of_button)) = serde_json::to_value(button) {
-        fields.extend(of_button);
-    }
-    fields.insert("channel".to_owned(), channel.into());
-    Value::Object(fields).to_string()
-}
-
 /// <https://docs.slack.dev/reference/events/url_verification>
 fn event(event: &Value) -> Result<Request, InteractionError> {
     if text(event, "/type", "type")? != "url_verification" {
@@ -195,13 +183,7 @@ fn submitted(payload: &Value) -> Result<Request, InteractionError> {
         return Ok(Request::Nothing);
     }
     let carried = text(payload, "/view/private_metadata", "private_metadata")?;
-    let mut carried: Map<String, Value> =
-        serde_json::from_str(carried).map_err(|_| InteractionError::Field("private_metadata"))?;
-    let channel = match carried.remove("channel") {
-        Some(Value::String(channel)) => channel,
-        _ => return Err(InteractionError::Field("channel")),
-    };
-    let button = Button::parse(&Value::Object(carried).to_string())?;
+    let (button, channel) = modal::parse_metadata(carried)?;
     let answer = |block: &'static str| {
         let input = &payload["view"]["state"]["values"][block][block]["value"];
         input.as_str().ok_or(InteractionError::Field(block))
@@ -389,8 +371,9 @@ mod tests {
             ("/view/state/values/reason/reason/value", json!("x".repeat(501)), Field("reason")),
             ("/view/state/values/reason", Value::Null, Field("reason")),
             ("/view/state/values/days", Value::Null, Field("days")),
-            ("/view/private_metadata", json!(""), Field("private_metadata")),
-            ("/view/private_metadata", json!(button().value()), Field("channel")),
+            ("/view/private_metadata", Value::Null, Field("private_metadata")),
+            ("/view/private_metadata", json!(""), ButtonError::Malformed.into()),
+            ("/view/private_metadata", json!(button().value()), ButtonError::Malformed.into()),
             ("/view/private_metadata", json!(r#"{"channel":"C1"}"#), ButtonError::Malformed.into()),
         ] {
             let mut payload = submission(&button(), "30");
@@ -541,7 +524,7 @@ mod tests {
                 "id": "V0123ABCD",
                 "type": "modal",
                 "callback_id": "quell.exempt",
-                "private_metadata": private_metadata(button, "C0123ABCD"),
+                "private_metadata": modal::metadata(button, "C0123ABCD"),
                 "state": {"values": {
                     "reason": {"reason": {"type": "plain_text_input", "value": "press kit"}},
                     "days": {"days": {"type": "number_input", "value": days}},

@@ -266,7 +266,7 @@ fn telling_of_a_change_grows_with_its_length() {
     let lines = |n: usize| message("photos", vec!["READ to everyone".to_owned(); n]);
     let line = |n: usize| message("photos", vec!["<!channel> www.evil.example ".repeat(n)]);
     let name = |n: usize| message(&"💥<@U1>://".repeat(n), Vec::new());
-    let render = |message: &Message| Envelope::of(message).unwrap();
+    let render = |message: &Message| Envelope::of(&message.clone().into()).unwrap();
     // From some length on everything is cut, and more of it costs only the cutting.
     println!("{}", grows_at_most_linearly("lines", 200_000, lines, render));
     println!("{}", grows_at_most_linearly("a long line", 200_000, line, render));
@@ -377,7 +377,10 @@ fn message(name: &str, minus: Vec<String>) -> Message {
         }],
         applied: false,
         verified: None,
+        fixed_at: None,
         record: None,
+        revision: 0,
+        plan_hash: None,
         undoes: None,
         order: None,
         approve: None,
@@ -386,8 +389,10 @@ fn message(name: &str, minus: Vec<String>) -> Message {
         resume: None,
         undo: None,
         exempt: None,
+        cause: None,
         notes: Vec::new(),
         reason: None,
         left_out: 0,
+        channels: Vec::new(),
     }
 }

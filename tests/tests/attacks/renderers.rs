@@ -51,7 +51,7 @@ fn whatever_it_is_told_of_a_chat_shows_no_mention_link_or_markup() {
 fn whatever_it_is_told_of_a_machine_reads_what_was_written() {
     each_message(|rng| {
         let message = message(rng);
-        let json = machine::body(&message).unwrap();
+        let json = machine::body(&message.clone().into()).unwrap();
         assert!(!json.contains(text::is_invisible) && !json.contains(['<', '>', '&', '\n']));
         assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
     });
@@ -60,7 +60,7 @@ fn whatever_it_is_told_of_a_machine_reads_what_was_written() {
 #[test]
 fn whatever_it_is_told_of_a_published_message_is_json_and_fits() {
     each_message(|rng| {
-        let envelope = Envelope::of(&message(rng)).unwrap();
+        let envelope = Envelope::of(&message(rng).into()).unwrap();
         assert!(envelope.size() <= 262_144, "{} bytes", envelope.size());
         let bodies: Value = serde_json::from_str(&envelope.body).unwrap();
         for protocol in ["lambda", "sqs", "http", "https"] {
@@ -135,6 +135,7 @@ fn message(rng: &mut Rng) -> Message {
         invoked_by: Some(text()),
     };
     let (account, region, id, by, person) = (text(), text(), text(), text(), text());
+    let cause = text();
     let link = "https://eu-west-1.console.aws.amazon.com/ec2/home?region=eu-west-1#Instances:";
     let console = match rng.u8(..3) {
         0 => format!("{link}instanceId=i-0a1b2c3d"),
@@ -174,6 +175,10 @@ fn message(rng: &mut Rng) -> Message {
         }],
         applied: rng.bool(),
         verified: *one(rng, &[None, Some(true), Some(false)]),
+        fixed_at: rng.bool().then_some(Timestamp::MAX),
+        revision: rng.u64(..),
+        plan_hash: None,
+        cause: rng.bool().then_some(cause),
         approve: command("approve"),
         deny: None,
         expires: Some(Timestamp::MAX),
@@ -191,5 +196,6 @@ fn message(rng: &mut Rng) -> Message {
         notes: vec![note],
         reason: Some(reason),
         left_out: 0,
+        channels: Vec::new(),
     }
 }

@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use quell_controls::REGISTRY;
 use quell_engine::{
     Safety, Severity,
-    ledger::{Exemption, Status, Verb},
-    policy::{Mode, Policy, Scope},
+    ledger::{Due, Exemption, Status, Verb},
+    notify::fold,
+    policy::{Mode, Notify, Policy, Route, Scope},
 };
 use quell_local::{
     cloud::{ACCOUNT, REGION},
@@ -20,6 +21,7 @@ use quell_slack::Action;
 use quell_tests::{
     buttons::{ALICE, BOB, button},
     desk::{arn, people, sent},
+    permissions::ROUTED,
     root,
 };
 use serde_json::{Value, json};
@@ -38,6 +40,7 @@ enum Play {
     Control(&'static str, OfControl),
     Operator(OfOperator),
     Pressed,
+    Slack,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,7 @@ enum OfControl {
     Samples,
     Counted,
     Emptied,
+    Routed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,26 +75,30 @@ enum OfOperator {
     GivesUp,
     Reminds,
     Ceilings,
+    Bulletins,
+    Routes,
 }
 
 /// The cases of a function, the quickest first.
 pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "operator" {
         use OfOperator::{
-            Approves, Asks, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers, Reminds,
-            Resumes, TakesBack, Undoes,
+            Approves, Asks, Bulletins, Ceilings, Denies, Exempts, GivesUp, Halts, Heeds, Recovers,
+            Reminds, Resumes, Routes, TakesBack, Undoes,
         };
         return [
             (Ceilings, "the ceilings are asked for"),
             (Halts, "everything is halted and continued"),
             (Exempts, "a resource is exempted by its name, and the exemption is taken back"),
             (Reminds, "people hear of an exemption that is about to end"),
+            (Bulletins, "what was counted is told in a bulletin"),
             (Denies, "a plan is denied"),
             (Approves, "a plan is approved"),
             (Undoes, "a fix is undone"),
             (TakesBack, "an undo that would overwrite what came since is taken back"),
             (Asks, "each function is asked for a resource that is not there"),
             (GivesUp, "recovery parks what nobody approved in time, and tells"),
+            (Routes, "what nobody approved in time is told where the policy routes it"),
             (Resumes, "all that is parked is resumed"),
             (Recovers, "recovery hints at what was left unfinished"),
             (Heeds, "recovery has an order heeded of which the word was lost"),
@@ -103,11 +111,20 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     if function == "slack-actions" {
         return vec![pressed()];
     }
+    if function == "slack" {
+        let name = "a record is told, and told once more when it has moved on".to_owned();
+        return vec![Case { name, play: Play::Slack }];
+    }
     use OfControl::{
-        Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Samples,
-        Tagged, Undone,
+        Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
+        Samples, Tagged, Undone,
     };
     let mut cases = Vec::new();
+    // Who hears of it is no matter of the control.
+    if let Some(meta) = REGISTRY.iter().find(|meta| meta.function == function) {
+        let name = format!("{} is told where the policy routes it", meta.id);
+        cases.push(Case { name, play: Play::Control(meta.id, Routed) });
+    }
     for meta in REGISTRY.iter().filter(|meta| meta.function == function) {
         for (play, name) in [
             (Observed, "is observed"),
@@ -157,6 +174,7 @@ impl Case {
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
             Play::Pressed => pressed_in_slack(scene).await,
+            Play::Slack => of_slack(scene).await,
         }
     }
 }
@@ -176,7 +194,17 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             let staged = scene.stage(control).await;
             scene.comes_to(&staged, "observed").await?;
             let told = scene.told(&staged).await;
-            check(told == ["observed"], || format!("people were told {told:?}"))
+            check(told == ["observed"], || format!("people were told {told:?}"))?;
+            let later = Timestamp::now() + SignedDuration::from_hours(1);
+            let due = scene.ledger.due(later, 10).await.unwrap();
+            let is_counted = due.iter().any(|due| matches!(due, Due::Counts(_)));
+            check(is_counted, || format!("the message was not counted: {due:?}"))
+        }
+        OfControl::Routed => {
+            let topic = routed(scene, people(Mode::Observe)).await;
+            let staged = scene.stage(control).await;
+            scene.comes_to(&staged, "observed").await?;
+            is_told_at(scene, &topic, 1).await
         }
         OfControl::Undone => {
             let staged = scene.stage(control).await;
@@ -352,6 +380,44 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             let again = scene.recover().await?;
             check(again["reminded"] == json!([]), || again.to_string())
         }
+        OfOperator::Bulletins => {
+            publish(scene, people(Mode::Observe)).await;
+            let mut counted = None;
+            for at in 0..2 {
+                let staged = scene.stage_as(CONTROL, &format!("{}-{at}", scene.name)).await;
+                counted = Some(scene.comes_to(&staged, "observed").await?);
+            }
+            let Some(record) = counted else { return Err("nothing was staged".to_owned()) };
+            // The same in a window that is over.
+            let then = Timestamp::now() - SignedDuration::from_hours(2);
+            let meta = REGISTRY.iter().find(|meta| meta.id == CONTROL).unwrap();
+            let tally = fold::tally(meta, &record, &Notify::DEFAULT, then).unwrap();
+            for _ in 0..3 {
+                scene.ledger.count(&tally).await.unwrap();
+            }
+            scene.recover().await?;
+            let bulletins = |messages: Vec<quell_local::stack::Message>| {
+                let bodies =
+                    messages.iter().map(|one| serde_json::from_str::<Value>(&one.body).unwrap());
+                bodies.filter(|body| body["kind"] == "bulletin").collect::<Vec<_>>()
+            };
+            let told = bulletins(scene.stack.messages().await.unwrap());
+            check(told.len() == 1 && told[0]["total"] == 2, || format!("{told:?}"))?;
+            scene.recover().await?;
+            let again = bulletins(scene.stack.messages().await.unwrap());
+            check(again.is_empty(), || format!("told once more: {again:?}"))?;
+            let due = scene.ledger.due(Timestamp::now(), 10).await.unwrap();
+            check(due.is_empty(), || format!("left: {due:?}"))
+        }
+        OfOperator::Routes => {
+            let mut policy = people(Mode::Approve);
+            policy.approvals.expire_hours = 0;
+            let topic = routed(scene, policy).await;
+            let staged = scene.stage(CONTROL).await;
+            scene.comes_to(&staged, "pending").await?;
+            scene.recover().await?;
+            is_told_at(scene, &topic, 2).await
+        }
         OfOperator::Denies => {
             let staged = scene.stage(CONTROL).await;
             let record = scene.comes_to(&staged, "pending").await?;
@@ -449,8 +515,43 @@ async fn pressed_in_slack(scene: &Scene) -> Result<(), Failed> {
     rests(scene, &record.id, Status::Fixed).await
 }
 
+async fn of_slack(scene: &Scene) -> Result<(), Failed> {
+    for revision in [1, 2] {
+        let notice = json!({
+            "kind": "remediation", "version": 1, "revision": revision, "record": "5f0c6a1de2b94c77",
+            "control": {
+                "id": "s3-public-acl", "title": "", "risk": "Anyone can list it.",
+                "severity": "high", "safety": "safe", "function": "s3-exposure", "runbook": "",
+            },
+            "outcome": "observed", "mode": "observe",
+            "resource": {"name": "photos", "arn": "arn:aws:s3:::photos", "console": ""},
+            "account": ACCOUNT, "region": REGION, "event": {"id": "1"},
+            "detected": "2026-03-01T02:03:09Z", "changes": [], "applied": false, "notes": [],
+        });
+        scene.tell_slack(&notice).await?;
+    }
+    let seen = scene.slack_api.messages();
+    let updates = seen.first().map(|message| message.updates);
+    check(updates == Some(1) && seen.len() == 2, || format!("people see {seen:?}"))
+}
+
 async fn publish(scene: &Scene, policy: Policy) {
     scene.stack.apply_policy(&policy).await.unwrap();
+}
+
+/// Publishes the policy with a route for everything, and returns its topic.
+async fn routed(scene: &Scene, policy: Policy) -> String {
+    let (_, name) = ROUTED.rsplit_once(':').unwrap();
+    let topic = scene.cloud.sns.create_topic().name(name).send().await.unwrap();
+    let topic = topic.topic_arn.unwrap();
+    let route = Route { topics: vec![topic.clone()], ..Route::default() };
+    publish(scene, Policy { routes: vec![route], ..policy }).await;
+    topic
+}
+
+async fn is_told_at(scene: &Scene, topic: &str, times: usize) -> Result<(), Failed> {
+    let told = scene.stack.published_to(topic).await.unwrap();
+    check(told.len() == times, || format!("{topic} was told {told:?}"))
 }
 
 async fn is_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {

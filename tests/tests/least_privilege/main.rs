@@ -49,6 +49,7 @@ functions!(
     operator = "operator",
     audit_trail = "audit-trail",
     slack_actions = "slack-actions",
+    slack = "slack",
 );
 
 #[test]

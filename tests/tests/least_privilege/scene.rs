@@ -17,11 +17,12 @@ use quell_engine::{
     ledger::{Ledger, Order, Ordered, Record, Verb},
 };
 use quell_local::{
-    Answer, Cloud, Emulator, FrontDoor, Function, Key, Stack, Template,
+    Answer, Cloud, Emulator, FrontDoor, Function, Key, SlackApi, Stack, Template,
     cloud::{ACCOUNT, REGION},
     iam::Role,
     proxy::{Caller, Entry, Proxy},
     scenario::{self, Staged},
+    slack::TOKEN,
 };
 use quell_slack::{Action, Button};
 use quell_tests::{
@@ -40,6 +41,8 @@ pub(crate) struct Stage {
     stack: Stack,
     /// The ARN of the Slack app's signing secret.
     signing_secret: String,
+    /// The ARN of the secret that it takes.
+    secret: String,
     scenes: AtomicUsize,
     _emulator: Emulator,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Scene {
     /// Unlike that of any other scene.
     pub(crate) name: String,
     pub(crate) operator: Arc<Function>,
+    pub(crate) slack: Function,
+    pub(crate) slack_api: SlackApi,
     functions: Vec<Arc<Function>>,
     slack_actions: Function,
     /// Its way to the operator's URL.
@@ -63,9 +68,11 @@ impl Stage {
     pub(crate) async fn set() -> Self {
         let emulator = Emulator::start().unwrap();
         let cloud = emulator.cloud();
+        let stack = Stack::deploy(&cloud).await.unwrap();
         Self {
-            stack: Stack::deploy(&cloud).await.unwrap(),
-            signing_secret: buttons::keep_secret(&cloud, "signing", buttons::SECRET).await,
+            secret: stack.keep_secret("slack", TOKEN).await.unwrap(),
+            signing_secret: stack.keep_secret("signing", buttons::SECRET).await.unwrap(),
+            stack,
             cloud,
             proxy: Proxy::start(&emulator.endpoint).unwrap(),
             template: Template::of_the_project().unwrap(),
@@ -93,11 +100,15 @@ impl Stage {
             let key = assumed(function);
             let (name, program) = (stack.function_name(function), binary(function));
             let function = Function::new(name, program, environment, Duration::from_secs(60), 256);
-            Arc::new(function.through(&self.proxy).signing_with(key))
+            function.through(&self.proxy).signing_with(key)
         };
         let names = REGISTRY.iter().map(|meta| meta.function).collect::<BTreeSet<_>>();
-        let functions: Vec<_> =
-            names.into_iter().map(|name| deployed(name, stack.environment("act"))).collect();
+        let functions: Vec<_> = names
+            .into_iter()
+            .map(|name| Arc::new(deployed(name, stack.environment("act"))))
+            .collect();
+        let slack_api = SlackApi::start(&[CHANNEL]).await.unwrap();
+        let slack = deployed("slack", stack.slack_environment(&self.secret, CHANNEL, &slack_api));
 
         let mut door = FrontDoor::at("127.0.0.1", 0).await.unwrap();
         let name_of_operator = stack.function_name("operator");
@@ -107,7 +118,7 @@ impl Stage {
         environment.extend(buttons::operator_environment());
         // Through the proxy, as everything else.
         environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL_LAMBDA");
-        let operator = deployed("operator", environment);
+        let operator = Arc::new(deployed("operator", environment));
         let key_of_slack = assumed("slack-actions");
         let way = self.proxy.caller(&stack.function_name("slack-actions")).unwrap();
         let slack_actions = buttons::function(&stack, &way.endpoint, &self.signing_secret)
@@ -123,6 +134,8 @@ impl Stage {
             ledger,
             name,
             operator,
+            slack,
+            slack_api,
             functions,
             slack_actions,
             _way: way,
@@ -135,6 +148,7 @@ impl Stage {
         let mut deployment = stack.deployment(&self.template, "act");
         let secret = self.signing_secret.clone();
         deployment.parameters.insert("SlackSigningSecret".to_owned(), secret);
+        deployment.parameters.insert("SlackBotTokenSecret".to_owned(), self.secret.clone());
         self.template.role(function, &deployment).unwrap()
     }
 
@@ -144,6 +158,9 @@ impl Stage {
         self.proxy.log().into_iter().filter(|call| call.caller == name).collect()
     }
 }
+
+/// Where messages appear in Slack.
+const CHANNEL: &str = "C0123456789";
 
 /// What a case says when it fails.
 pub(crate) type Failed = String;
@@ -258,6 +275,17 @@ impl Scene {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Err(format!("{action} by {member}: nothing is said"))
+    }
+
+    /// Hands the notice to the function that tells Slack, as its queue does.
+    pub(crate) async fn tell_slack(&self, notice: &Value) -> Result<(), Failed> {
+        let item = json!({"messageId": "1", "body": notice.to_string()});
+        let event = json!({"Records": [item]});
+        match self.slack.invoke(event.to_string()).await.unwrap().answer {
+            Answer::Response(said) if said["batchItemFailures"] == json!([]) => Ok(()),
+            Answer::Response(_) => Err(format!("not said: {}", self.slack.log().join("\n"))),
+            other => Err(format!("slack failed: {:?}", other.error_message())),
+        }
     }
 
     /// Runs recovery, as the schedule does.

@@ -8,7 +8,7 @@ use quell_controls::{REGISTRY, with_control};
 use quell_engine::{
     Clients, Control, Signal, Trigger,
     ledger::{Due, Ledger, Order, Ordered, Record, Status, Verb},
-    policy::{Budgets, Limits, Mode, Policy},
+    policy::{Budgets, Limits, Mode, Notify, Policy},
 };
 use quell_local::{
     Attempt, Cloud, Emulator, Function, Stack,
@@ -73,6 +73,8 @@ impl Scene {
         let stack = Stack::deploy_as(&cloud, prefix).await.unwrap();
         let policy = Policy {
             budgets: Budgets { critical: limits, routine: limits },
+            // Each happening is told here, so that none can be told twice.
+            notify: Notify { fold_minutes: 0, ..Notify::DEFAULT },
             ..Policy::by_name(Mode::Enforce, REGISTRY)
         };
         stack.apply_policy(&policy).await.unwrap();
@@ -192,7 +194,7 @@ impl Scene {
         let due = self.ledger.due(now, limit).await.unwrap().into_iter();
         due.filter_map(|due| match due {
             Due::Record(record) => Some(*record),
-            Due::Order(_) => None,
+            Due::Order(_) | Due::Counts(_) => None,
         })
         .collect()
     }

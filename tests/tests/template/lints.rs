@@ -37,6 +37,12 @@ const OPERATOR: &[&str] = &["dynamodb:DeleteItem", "dynamodb:Query", "lambda:Inv
 /// The function whose URL is public: it answers requests, and is invoked in no other way.
 const PUBLIC: &str = "slack-actions";
 
+/// What Lambda does for a function that has a queue before it.
+const LISTENER: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+
+/// Functions that hear of messages and send none.
+const LISTENERS: &[&str] = &["slack"];
+
 /// Actions that IAM cannot bind to a resource.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
 const UNBOUND: &[&str] = &[
@@ -326,6 +332,77 @@ fn beats(template: &Template) -> Vec<&str> {
         .collect()
 }
 
+/// A queue before a function hears the topic alone, gets its messages as they are, outlasts its function, and keeps
+/// what nobody handles where the function's other failures wait.
+pub(crate) fn sources_lose_nothing(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    for (id, source) in template.all("AWS::Lambda::EventSourceMapping") {
+        let Some((queue, properties)) =
+            template.referred("AWS::SQS::Queue", &source["EventSourceArn"])
+        else {
+            complaints.push(format!("{id}: comes from no queue"));
+            continue;
+        };
+        let function = target(&source["FunctionName"]).unwrap_or_default();
+        let Some(function) = functions.iter().find(|one| one.id == function) else {
+            complaints.push(format!("{id}: leads to no function"));
+            continue;
+        };
+        if source["FunctionResponseTypes"] != json!(["ReportBatchItemFailures"]) {
+            complaints.push(format!("{id}: repeats what was handled"));
+        }
+        let timeout = function.properties["Timeout"].as_u64().unwrap_or(u64::MAX);
+        let hidden = properties["VisibilityTimeout"].as_u64().unwrap_or_default();
+        if hidden < timeout.saturating_mul(6) {
+            complaints.push(format!("{queue}: shows a message again while it is worked on"));
+        }
+        let kept = &properties["RedrivePolicy"];
+        let letters = &function.properties["DeadLetterQueue"]["TargetArn"];
+        if kept["deadLetterTargetArn"] != *letters
+            || kept["maxReceiveCount"].as_u64().is_none_or(|count| count < 10)
+        {
+            complaints.push(format!("{queue}: gives messages up too early, or for good"));
+        }
+        let subscriptions: Vec<_> = template
+            .all("AWS::SNS::Subscription")
+            .into_iter()
+            .filter(|(_, one)| one["Endpoint"] == arn_of(queue))
+            .collect();
+        let is_raw = |one: &Value| {
+            one["Protocol"] == "sqs"
+                && one["RawMessageDelivery"] == true
+                && target(&one["TopicArn"]) == Some(MESSAGES)
+                && one["RedrivePolicy"]["deadLetterTargetArn"] == *letters
+        };
+        if !matches!(subscriptions.as_slice(), [(_, one)] if is_raw(one)) {
+            complaints
+                .push(format!("{queue}: does not hear {MESSAGES} as it speaks, or loses of it"));
+        }
+        for queue in [queue, target(letters).unwrap_or_default()] {
+            let admitted: Vec<_> = template
+                .all("AWS::SQS::QueuePolicy")
+                .into_iter()
+                .filter(|(_, policy)| {
+                    list(&policy["Queues"]).iter().any(|one| target(one) == Some(queue))
+                })
+                .flat_map(|(_, policy)| list(&policy["PolicyDocument"]["Statement"]))
+                .collect();
+            let expected = json!({"ArnEquals": {"aws:SourceArn": {"Ref": MESSAGES}}});
+            let is_bound = |one: &&Value| {
+                one["Principal"] == json!({"Service": "sns.amazonaws.com"})
+                    && one["Action"] == "sqs:SendMessage"
+                    && one["Resource"] == arn_of(queue)
+                    && one["Condition"] == expected
+            };
+            if admitted.len() != 1 || !admitted.iter().all(is_bound) {
+                complaints.push(format!("{queue}: admits others than {MESSAGES}"));
+            }
+        }
+    }
+    complaints
+}
+
 /// An alarm for whatever can go wrong without anyone being told.
 pub(crate) fn failures_raise_alarms(template: &Template) -> Vec<String> {
     let mut watched: BTreeSet<(String, String)> = BTreeSet::new();
@@ -462,7 +539,8 @@ pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
             continue;
         };
         let statements = list(&policy["KeyPolicy"]["Statement"]);
-        for function in template.functions().iter().filter(|function| !is_public(function)) {
+        let tells = |function: &&Function| !is_public(function) && !only_listens(function);
+        for function in template.functions().iter().filter(tells) {
             let role = target(&function.properties["Role"]).unwrap_or_default();
             let publishes = template.statements(role).into_iter().any(|statement| {
                 texts(&statement["Action"]).contains(&"sns:Publish")
@@ -620,6 +698,12 @@ fn serves_controls(function: &Function) -> bool {
     REGISTRY.iter().any(|meta| Some(meta.function) == binary)
 }
 
+/// Whether a function tells elsewhere what others publish.
+fn only_listens(function: &Function) -> bool {
+    let binary = function.metadata["BuildProperties"]["Binary"].as_str();
+    binary.is_some_and(|binary| LISTENERS.contains(&binary))
+}
+
 /// Only those whom IAM names get through the function URL, orders wake only functions that serve controls, and of the
 /// ledger the operator writes only what people order.
 pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
@@ -628,13 +712,17 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
     for function in functions.iter().filter(|function| !is_public(function)) {
         let Function { id, properties, .. } = function;
         let url = &properties["FunctionUrlConfig"];
-        if !url.is_null() && (url["AuthType"] != "AWS_IAM" || serves_controls(function)) {
+        if !url.is_null()
+            && (url["AuthType"] != "AWS_IAM" || serves_controls(function) || only_listens(function))
+        {
             complaints.push(format!("{id}: can be called by people whom IAM does not know"));
         }
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
         let families: &[&str] = if serves_controls(function) {
             &["BUD#*", "LCK#*", "OWN#*", "REC#*"]
+        } else if only_listens(function) {
+            &["SLK#*"]
         } else {
             &["APR#*", "EXM#*", "HLT#halt", "REC#*"]
         };
@@ -650,7 +738,7 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
                 complaints.push(format!("{role}: {} is not bound to its items", statement["Sid"]));
             }
         }
-        if serves_controls(function) {
+        if serves_controls(function) || only_listens(function) {
             let more = statements.iter().flat_map(|statement| texts(&statement["Action"]));
             for action in more.filter(|action| OPERATOR.contains(action)) {
                 complaints.push(format!("{role}: may {action}, which only people's orders need"));
@@ -825,7 +913,7 @@ pub(crate) fn customer_actions(template: &Template, role: &str) -> BTreeSet<Stri
         .into_iter()
         .filter(|statement| statement["Effect"] == "Allow")
         .flat_map(|statement| texts(&statement["Action"]))
-        .filter(|action| !ENGINE.contains(action) && !OPERATOR.contains(action))
+        .filter(|action| ![ENGINE, OPERATOR, LISTENER].iter().any(|own| own.contains(action)))
         .map(str::to_owned)
         .collect()
 }
@@ -898,14 +986,14 @@ fn is_index(template: &Template, resource: &Value) -> bool {
     })
 }
 
-/// All ceilings at `act`, and Slack on.
+/// All that can be switched on: every ceiling at `act`, and Slack.
 pub(crate) fn acting(template: &Template) -> Vec<(&'static str, &'static str)> {
     // Leaked for the life of the test, which spares everyone a lifetime.
     template
         .functions()
         .iter()
         .filter_map(|function| Some((&*ceiling(function)?.to_owned().leak(), "act")))
-        .chain([SLACK])
+        .chain([SLACK, ("SlackBotTokenSecret", "a secret")])
         .collect()
 }
 

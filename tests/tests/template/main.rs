@@ -141,8 +141,63 @@ const LINTS: &[(Lint, &[Fault])] = &[
         ],
     ),
     (
+        lints::sources_lose_nothing,
+        &[
+            (
+                "/Resources/SlackSource/Properties/FunctionResponseTypes",
+                "",
+                "SlackSource: repeats what was handled",
+            ),
+            (
+                "/Resources/SlackSource/Properties/FunctionName/Ref",
+                r#""OtherFunction""#,
+                "SlackSource: leads to no function",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/VisibilityTimeout",
+                "60",
+                "SlackMessages: shows a message again",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: gives messages up",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy/maxReceiveCount",
+                "1",
+                "SlackMessages: gives messages up",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RawMessageDelivery",
+                "false",
+                "SlackMessages: does not hear Messages",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: does not hear Messages",
+            ),
+            (
+                "/Resources/SlackMessagesPolicy/Properties/PolicyDocument/Statement/0/Condition",
+                "",
+                "SlackMessages: admits others than Messages",
+            ),
+            (
+                "/Resources/SlackDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Principal",
+                r#""*""#,
+                "SlackDeadLetters: admits others than Messages",
+            ),
+        ],
+    ),
+    (
         lints::failures_raise_alarms,
         &[
+            (
+                "/Resources/SlackMessagesAgeAlarm",
+                "",
+                "SlackMessages: no alarm watches ApproximateAge",
+            ),
             ("/Resources/S3ExposureErrorsAlarm", "", "S3ExposureFunction: no alarm watches Errors"),
             (
                 "/Resources/S3ExposureThrottlesAlarm/Properties/Dimensions/0/Value/Ref",
@@ -617,6 +672,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "S3ExposureRole: \"LedgerRecords\" is not bound to its items",
             ),
             (
+                "/Resources/SlackRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""REC#*""#,
+                "SlackRole: \"Threads\" is not bound to its items",
+            ),
+            (
                 "/Resources/OperatorPeople/Properties/PolicyDocument/Statement/1/Condition",
                 "",
                 "OperatorPeople: lets people past",
@@ -688,12 +748,12 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "OperatorFunction: QUELL_SLACK_ROLE is not what it should be",
             ),
             (
-                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/6/Fn::If/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
                 r#""POL#*""#,
                 "OperatorRole: may with Slack what it does not need",
             ),
             (
-                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/6/Fn::If/1/Resource/Fn::Sub",
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/7/Fn::If/1/Resource/Fn::Sub",
                 r#""*""#,
                 "OperatorRole: may with Slack what it does not need",
             ),

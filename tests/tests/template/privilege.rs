@@ -92,7 +92,8 @@ pub(crate) const RESIDUAL: &[(&str, &str)] = &[
     // The policy and the ACL of any bucket: also of one that holds what is deployed.
     ("S3ExposureRole", "s3:PutBucketPolicy"),
     ("S3ExposureRole", "s3:PutBucketAcl"),
-    // Its own secret, by which it knows Slack.
+    // Of one secret, which is for nothing but this.
+    ("SlackRole", "secretsmanager:GetSecretValue"),
     ("SlackActionsRole", "secretsmanager:GetSecretValue"),
 ];
 

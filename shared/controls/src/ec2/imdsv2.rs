@@ -64,9 +64,6 @@ pub struct MetadataOptions {
     pub hop_limit: Option<i32>,
     pub http_protocol_ipv6: Option<String>,
     pub instance_metadata_tags: Option<String>,
-    /// IMDSv1 calls in the last 14 days. `None`: unknown. Told to people, and no part of the state otherwise.
-    #[serde(default)]
-    pub calls_without_token: Option<u64>,
 }
 
 /// Whether the metadata service asks for a session token.
@@ -150,19 +147,35 @@ impl Control for Imdsv2 {
     }
 
     async fn assess(&self, target: &InstanceId) -> Result<Option<MetadataOptions>, CallError> {
-        let (options, calls_without_token) =
-            tokio::join!(self.options(target), self.calls_without_token(target));
-        Ok(options?.map(|options| MetadataOptions { calls_without_token, ..options }))
-    }
-
-    async fn assess_again(
-        &self,
-        target: &InstanceId,
-        known: &MetadataOptions,
-    ) -> Result<Option<MetadataOptions>, CallError> {
-        let calls_without_token = known.calls_without_token;
-        let options = self.options(target).await?;
-        Ok(options.map(|options| MetadataOptions { calls_without_token, ..options }))
+        let Some(instance) = self.find(target).await? else { return Ok(None) };
+        let state = instance.state.and_then(|state| state.name);
+        if matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
+            return Ok(None);
+        }
+        let unreadable = |what| CallError::new(DESCRIBE, CallErrorKind::Refused, what);
+        let options = instance
+            .metadata_options
+            .ok_or_else(|| unreadable("the answer has no metadata options"))?;
+        let http_tokens = match options.http_tokens {
+            Some(HttpTokensState::Optional) => Tokens::Optional,
+            Some(HttpTokensState::Required) => Tokens::Required,
+            _ => return Err(unreadable("the answer has no HttpTokens that is known")),
+        };
+        let options = MetadataOptions {
+            http_tokens,
+            http_endpoint: options.http_endpoint.map(|value| value.as_str().to_owned()),
+            hop_limit: options.http_put_response_hop_limit,
+            http_protocol_ipv6: options.http_protocol_ipv6.map(|value| value.as_str().to_owned()),
+            instance_metadata_tags: options
+                .instance_metadata_tags
+                .map(|value| value.as_str().to_owned()),
+        };
+        // AWS changes the options of running and stopped instances only.
+        if state == Some(InstanceStateName::Pending) && options.is_violating() {
+            let message = "the instance is still pending";
+            return Err(CallError::new(DESCRIBE, CallErrorKind::NotReady, message));
+        }
+        Ok(Some(options))
     }
 
     async fn tags(&self, target: &InstanceId) -> Result<BTreeMap<String, String>, CallError> {
@@ -221,20 +234,8 @@ impl Control for Imdsv2 {
         format!("arn:{}:ec2:{region}:{account}:instance/{target}", partition::of(region))
     }
 
-    fn notes(state: &MetadataOptions) -> Vec<String> {
-        let calls = match state.calls_without_token {
-            Some(calls) => calls.to_string(),
-            None => "unknown".to_owned(),
-        };
-        vec![format!("IMDSv1 calls in the last {DAYS} days: {calls}")]
-    }
-
-    fn same(one: &MetadataOptions, other: &MetadataOptions) -> bool {
-        let without_metric = |state: &MetadataOptions| MetadataOptions {
-            calls_without_token: None,
-            ..state.clone()
-        };
-        without_metric(one) == without_metric(other)
+    async fn facts(&self, target: &InstanceId) -> Vec<String> {
+        vec![calls_note(self.calls_without_token(target).await)]
     }
 }
 
@@ -250,40 +251,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const METRIC_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Imdsv2 {
-    /// Without the calls, which another service counts.
-    async fn options(&self, target: &InstanceId) -> Result<Option<MetadataOptions>, CallError> {
-        let Some(instance) = self.find(target).await? else { return Ok(None) };
-        let state = instance.state.and_then(|state| state.name);
-        if matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
-            return Ok(None);
-        }
-        let unreadable = |what| CallError::new(DESCRIBE, CallErrorKind::Refused, what);
-        let options = instance
-            .metadata_options
-            .ok_or_else(|| unreadable("the answer has no metadata options"))?;
-        let http_tokens = match options.http_tokens {
-            Some(HttpTokensState::Optional) => Tokens::Optional,
-            Some(HttpTokensState::Required) => Tokens::Required,
-            _ => return Err(unreadable("the answer has no HttpTokens that is known")),
-        };
-        let options = MetadataOptions {
-            http_tokens,
-            http_endpoint: options.http_endpoint.map(|value| value.as_str().to_owned()),
-            hop_limit: options.http_put_response_hop_limit,
-            http_protocol_ipv6: options.http_protocol_ipv6.map(|value| value.as_str().to_owned()),
-            instance_metadata_tags: options
-                .instance_metadata_tags
-                .map(|value| value.as_str().to_owned()),
-            calls_without_token: None,
-        };
-        // AWS changes the options of running and stopped instances only.
-        if state == Some(InstanceStateName::Pending) && options.is_violating() {
-            let message = "the instance is still pending";
-            return Err(CallError::new(DESCRIBE, CallErrorKind::NotReady, message));
-        }
-        Ok(Some(options))
-    }
-
     async fn find(&self, target: &InstanceId) -> Result<Option<Instance>, CallError> {
         let reply = self.ec2.describe_instances().instance_ids(target.as_str()).send().await;
         let found = reply
@@ -298,7 +265,7 @@ impl Imdsv2 {
         Ok(instances.into_iter().find(|instance| instance.instance_id() == id))
     }
 
-    /// Read beside the instance, so that it costs no time. An answer that is missing, late or empty is "unknown".
+    /// An answer that is missing, late or empty is "unknown".
     async fn calls_without_token(&self, target: &InstanceId) -> Option<u64> {
         let now = SystemTime::now();
         let start = now.checked_sub(DAY * DAYS as u32)?;
@@ -319,6 +286,11 @@ impl Imdsv2 {
         // A cast of a float saturates: no sum can become a wrong small number.
         (!sums.is_empty()).then(|| sums.iter().sum::<f64>() as u64)
     }
+}
+
+fn calls_note(calls: Option<u64>) -> String {
+    let calls = calls.map_or_else(|| "unknown".to_owned(), |calls| calls.to_string());
+    format!("IMDSv1 calls in the last {DAYS} days: {calls}")
 }
 
 impl MetadataOptions {
@@ -414,7 +386,6 @@ mod tests {
             hop_limit: Some(2),
             http_protocol_ipv6: Some("disabled".to_owned()),
             instance_metadata_tags: Some("disabled".to_owned()),
-            calls_without_token: None,
         }
     }
 
@@ -511,14 +482,13 @@ mod tests {
 
     #[test]
     fn says_what_changes_and_what_is_known_of_imdsv1() {
-        let mut state = options(Tokens::Optional, "enabled");
+        let state = options(Tokens::Optional, "enabled");
         let plan = Imdsv2::plan(&state);
         let description = Imdsv2::describe(&state, &plan.changes[0]);
         assert_eq!(description.minus, ["HttpTokens: optional"]);
         assert_eq!(description.plus, ["HttpTokens: required"]);
-        assert_eq!(Imdsv2::notes(&state), ["IMDSv1 calls in the last 14 days: unknown"]);
-        state.calls_without_token = Some(12);
-        assert_eq!(Imdsv2::notes(&state), ["IMDSv1 calls in the last 14 days: 12"]);
+        assert_eq!(calls_note(None), "IMDSv1 calls in the last 14 days: unknown");
+        assert_eq!(calls_note(Some(12)), "IMDSv1 calls in the last 14 days: 12");
     }
 
     #[test]
@@ -543,17 +513,13 @@ mod tests {
             prop::option::of(1..=64),
             switch(),
             switch(),
-            prop::option::of(any::<u64>()),
         )
-            .prop_map(|(http_tokens, endpoint, hop_limit, ipv6, tags, calls)| {
-                MetadataOptions {
-                    http_tokens,
-                    http_endpoint: endpoint,
-                    hop_limit,
-                    http_protocol_ipv6: ipv6,
-                    instance_metadata_tags: tags,
-                    calls_without_token: calls,
-                }
+            .prop_map(|(http_tokens, endpoint, hop_limit, ipv6, tags)| MetadataOptions {
+                http_tokens,
+                http_endpoint: endpoint,
+                hop_limit,
+                http_protocol_ipv6: ipv6,
+                instance_metadata_tags: tags,
             })
     }
 
@@ -580,13 +546,6 @@ mod tests {
             let after = modify(&before, &Imdsv2::plan(&before));
             let undone = modify(&after, &Imdsv2::revert(&before, &after));
             prop_assert!(Imdsv2::same(&undone, &before));
-        }
-
-        #[test]
-        fn the_metric_is_no_part_of_the_state(state in any_options(), calls: Option<u64>) {
-            let other = MetadataOptions { calls_without_token: calls, ..state.clone() };
-            prop_assert!(Imdsv2::same(&state, &other));
-            prop_assert_eq!(Imdsv2::plan(&state), Imdsv2::plan(&other));
         }
 
         #[test]

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 
 use super::{
-    Item, Ledger, LedgerError, Order, Record, Status, approval, instant,
+    Counts, Item, Ledger, LedgerError, Order, Record, Status, approval, bulletin, instant,
     record::{from_item, record_key},
     text,
 };
@@ -20,6 +20,8 @@ pub enum Due {
     Record(Box<Record>),
     /// A person ordered something, and it is not known whether it was heeded.
     Order(Box<Order>),
+    /// A window is over in which messages were counted instead of told.
+    Counts(Box<Counts>),
 }
 
 impl Ledger {
@@ -84,9 +86,14 @@ impl Ledger {
             .expression_attribute_values(":open", text("1"))
             .expression_attribute_values(":now", text(&instant(now)))
             .set_limit(page_of(limit));
-        let read = |item: &Item| match approval::is_order(item) {
-            true => approval::from_item(item).map(|order| Due::Order(Box::new(order))),
-            false => from_item(item).map(|record| Due::Record(Box::new(record))),
+        let read = |item: &Item| {
+            if approval::is_order(item) {
+                approval::from_item(item).map(|order| Due::Order(Box::new(order)))
+            } else if bulletin::is_counts(item) {
+                bulletin::from_item(item).map(|counts| Due::Counts(Box::new(counts)))
+            } else {
+                from_item(item).map(|record| Due::Record(Box::new(record)))
+            }
         };
         paged(query, limit, read, |_| true).await
     }

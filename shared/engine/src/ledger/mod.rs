@@ -11,14 +11,17 @@
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
 //! | `NONCE#<nonce>` | `APPROVE`, `DENY`, `UNDO`, `EXEMPT`, `SNOOZE` | who used that button of a message in Slack; 400 days |
+//! | `BUL#<subject>#<window>` | `BULLETIN` | what was counted in a window instead of told |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
+//! | `SLK#<record>` | `C#<channel>` | which message in a channel of Slack shows the record, and how far it is told; 90 days |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
 //! that somebody must still look after through the sparse index `by-due` (`open`, `due`). Whoever fixes things may write only the
-//! families `REC#`, `OWN#`, `LCK#` and `BUD#`: what people decide is out of reach of its role.
+//! families `REC#`, `OWN#`, `LCK#`, `BUD#` and `BUL#`: what people decide is out of reach of its role.
 
 mod approval;
+mod bulletin;
 mod commit;
 mod document;
 mod exemption;
@@ -29,6 +32,7 @@ mod nonce;
 mod policy;
 mod record;
 mod settle;
+mod thread;
 mod together;
 
 use std::collections::HashMap;
@@ -40,6 +44,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use approval::{Order, Ordered, Verb};
+pub use bulletin::{Counts, Kept};
 pub use commit::Batch;
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
 pub use find::Due;
@@ -48,6 +53,7 @@ pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
 pub use nonce::{Consumed, Use};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
+pub use thread::{CLAIM, Claim, Edition, Shown, ThreadKey};
 
 use crate::{CallError, CallErrorKind, Clients};
 

@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Item, LARGEST, LedgerError, Order, SCHEMA, instant, number, string, text};
-use crate::{Actor, Description, Outcome, Severity, aws::Call, policy::Mode, protocol::Life};
+use crate::{
+    Actor, Description, Outcome, Severity,
+    aws::Call,
+    policy::{Mode, Routed},
+    protocol::Life,
+};
 
 /// The life of one remediation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,6 +79,9 @@ pub struct Intent {
     /// The record that this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// Where messages about it go, beside the stack's own topic.
+    #[serde(default, skip_serializing_if = "Routed::is_nowhere")]
+    pub routed: Routed,
 }
 
 /// What became of it.
@@ -88,9 +96,15 @@ pub struct Progressed {
     /// Which changes are known to be made, by index into the plan.
     #[serde(default)]
     pub done: Vec<usize>,
+    /// When the last of them was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
     /// The calls to AWS on the resource's own services.
     #[serde(default)]
     pub calls: Vec<Call>,
+    /// What was learned beside the plan when it was made, and is not among its notes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
     /// Where it stood, and since when.
     #[serde(default)]
     pub history: Vec<Stage>,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Message, clock, severity, verdict};
+use super::{Bulletin, Limits, Message, severity};
 use crate::text;
 
 // The page gives no lengths. Slack takes at most 3,000 characters of text in one block; the others are ours.
@@ -18,6 +18,7 @@ const DESCRIPTION: usize = 2900;
 const TITLE: usize = 200;
 const SUMMARY: usize = 200;
 const STEP: usize = 300;
+const LINE: usize = 400;
 const WORD: usize = 70;
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -68,7 +69,7 @@ pub fn notification(message: &Message) -> Notification {
     let title = |cap| {
         format!(
             "Quell {} [{}] {}: {}",
-            verdict(message.outcome),
+            message.verdict(),
             severity(message.control.severity),
             text::phrase_up_to(&message.control.id, cap),
             text::markdown_up_to(&message.resource.name, cap),
@@ -112,6 +113,53 @@ pub fn notification(message: &Message) -> Notification {
             .collect(),
         },
     }
+}
+
+/// A bulletin in the same schema.
+pub fn bulletin(bulletin: &Bulletin) -> Result<String, serde_json::Error> {
+    let title = fitted(TITLE, |cap| bulletin.headline(|name| text::phrase_up_to(name, cap)));
+    let described = |line| {
+        fitted(LINE, |cap| {
+            let quote = |text: &str| text::markdown_up_to(text, cap);
+            Bulletin::describe(line, quote)
+        })
+    };
+    let mut lines = vec![bulletin.status(), String::new()];
+    let mut left = 0;
+    for line in &bulletin.lines {
+        let shown = format!("{} x {}", line.count, described(line));
+        let taken: usize = lines.iter().map(|line| line.chars().count() + 1).sum();
+        if left > 0 || taken + shown.chars().count() + 40 > DESCRIPTION {
+            left += 1;
+        } else {
+            lines.push(shown);
+        }
+    }
+    if left > 0 {
+        lines.push(format!("… and {left} more lines"));
+    }
+    let event = format!("quell.{}", bulletin.subject);
+    text::json(&Notification {
+        version: "1.0".to_owned(),
+        source: "custom".to_owned(),
+        id: format!("{}-{}", bulletin.subject, bulletin.from.as_second()),
+        content: Content {
+            text_type: "client-markdown".to_owned(),
+            title: title.clone(),
+            description: lines.join("\n"),
+            next_steps: vec![fitted(STEP, |cap| {
+                format!("To list each: {}", text::markdown_up_to(&bulletin.command, cap))
+            })],
+            keywords: vec![severity(bulletin.severity()).to_owned(), bulletin.subject.to_string()],
+        },
+        metadata: Metadata {
+            thread_id: None,
+            summary: title,
+            event_type: event,
+            related_resources: Vec::new(),
+            additional_context: BTreeMap::new(),
+        },
+    })
 }
 
 fn description(message: &Message) -> String {
@@ -159,10 +207,7 @@ fn describe(message: &Message) -> String {
         }
         None => "Who: the event does not say".to_owned(),
     });
-    lines.push(match message.event.time {
-        Some(time) => format!("When: {}, seen by Quell {}", clock(time), clock(message.detected)),
-        None => format!("When: seen by Quell {}", clock(message.detected)),
-    });
+    lines.push(format!("When: {}", message.when()));
     lines.extend(message.ordered(text::markdown).map(|ordered| format!("Ordered: {ordered}")));
     lines.extend(message.until().map(|until| format!("Until: {until}")));
 
@@ -180,8 +225,9 @@ fn describe(message: &Message) -> String {
     }
 
     let verification = message.verification().map(|verified| format!("Verified: {verified}"));
+    let cause = message.cause.iter().map(|cause| format!("Cause: {}", text::markdown(cause)));
     let notes = message.notes.iter().map(|note| format!("Note: {}", text::markdown(note)));
-    let last: Vec<String> = verification.into_iter().chain(notes).collect();
+    let last: Vec<String> = verification.into_iter().chain(cause).chain(notes).collect();
     if !last.is_empty() {
         lines.push(String::new());
         lines.extend(last);
@@ -217,7 +263,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Outcome, notify::samples, text::hostile};
+    use crate::{
+        Outcome,
+        notify::{bulletin::Subject, samples},
+        text::hostile,
+    };
 
     fn strings(notification: &Notification) -> Vec<String> {
         let Notification { version, source, id, content, metadata } = notification.clone();
@@ -266,6 +316,26 @@ mod tests {
         }
         for field in ["/content/nextSteps", "/content/keywords", "/metadata/relatedResources"] {
             assert!(json.pointer(field).is_some_and(serde_json::Value::is_array), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_bulletin_fits_whatever_stands_in_it() {
+        for text in ["photos".to_owned(), "`<@everyone>".repeat(100), "💥".repeat(500)] {
+            let mut told = samples::bulletin(Subject::Folded);
+            told.lines[1].control.clone_from(&text);
+            told.lines = vec![told.lines[1].clone(); 60];
+            told.lines.iter_mut().for_each(|line| line.example.clone_from(&text));
+            told.lines.iter_mut().for_each(|line| line.actor = Some(text.clone()));
+            let shown: Notification = serde_json::from_str(&bulletin(&told).unwrap()).unwrap();
+            for text in strings(&shown) {
+                hostile::assert_inert(&text);
+                assert!(!text.contains(['<', '>', '@']), "{text}");
+                assert_eq!(text.matches('`').count() % 2, 0, "{text}");
+            }
+            assert!(shown.content.description.chars().count() <= DESCRIPTION);
+            assert!(shown.content.title.chars().count() <= TITLE);
+            assert!(shown.content.description.contains(" more lines"), "{shown:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Plain text for e-mail, and its subject.
 
-use super::{Message, SENTENCE, clock, severity, verdict};
+use super::{Bulletin, Message, SENTENCE, severity};
 use crate::text;
 
 /// What SNS allows.
@@ -14,7 +14,7 @@ pub fn subject(message: &Message) -> String {
     let control = text::shortened(text::ascii(&message.control.id).trim(), 30);
     let what = format!(
         "Quell {} [{}] {control}: ",
-        verdict(message.outcome),
+        message.verdict(),
         severity(message.control.severity),
     );
     let place = format!(
@@ -74,15 +74,7 @@ pub fn body(message: &Message) -> String {
         }
         None => mail.field("Who", "the event does not say"),
     }
-    match message.event.time {
-        Some(time) => {
-            mail.field(
-                "When",
-                &format!("{}, seen by Quell {}", clock(time), clock(message.detected)),
-            );
-        }
-        None => mail.field("When", &format!("seen by Quell {}", clock(message.detected))),
-    }
+    mail.field("When", &message.when());
     if let Some(ordered) = message.ordered(text::mail) {
         mail.field("Ordered", &ordered);
     }
@@ -115,6 +107,9 @@ pub fn body(message: &Message) -> String {
     if let Some(verification) = message.verification() {
         mail.field("Verified", verification);
     }
+    if let Some(cause) = &message.cause {
+        mail.field("Cause", &text::mail_up_to(cause, SENTENCE));
+    }
     for note in &message.notes {
         mail.field("Note", &text::mail_up_to(note, SENTENCE));
     }
@@ -143,6 +138,25 @@ pub fn body(message: &Message) -> String {
         mail.field("Record", &text::mail(record));
     }
     mail.field("Event", &text::mail(&message.event.id));
+    mail.0
+}
+
+/// The same of a bulletin.
+pub fn bulletin_subject(bulletin: &Bulletin) -> String {
+    let headline = bulletin.headline(|name| text::shortened(&inert_ascii(name), 30));
+    text::shortened(&headline, SUBJECT)
+}
+
+/// One line for each of what is counted.
+pub fn bulletin(bulletin: &Bulletin) -> String {
+    let mut mail = Mail(String::new());
+    mail.line(&bulletin.status());
+    mail.gap();
+    for line in &bulletin.lines {
+        mail.line(&format!("{:>7} x {}", line.count, Bulletin::describe(line, text::mail)));
+    }
+    mail.gap();
+    mail.field("Each", &text::mail(&bulletin.command));
     mail.0
 }
 
@@ -182,7 +196,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Outcome, notify::samples, text::hostile};
+    use crate::{
+        Outcome,
+        notify::{bulletin::Subject, samples},
+        text::hostile,
+    };
 
     #[test]
     fn brackets_never_become_a_link() {
@@ -196,6 +214,22 @@ mod tests {
             let mail = format!("Subject: {}\n\n{}", subject(&message), body(&message));
             insta::assert_snapshot!(format!("{outcome}"), mail);
         }
+    }
+
+    #[test]
+    fn a_bulletin_counts_what_was_not_sent() {
+        for subject in [Subject::Folded, Subject::Digest] {
+            let told = samples::bulletin(subject);
+            let mail = format!("Subject: {}\n\n{}", bulletin_subject(&told), bulletin(&told));
+            insta::assert_snapshot!(format!("bulletin_{subject}"), mail);
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_can_put_right_is_an_alert() {
+        let mut message = samples::message(Outcome::Observed);
+        message.control.safety = crate::Safety::ReportOnly;
+        assert!(subject(&message).starts_with("Quell ALERT [high] s3-public-acl"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! JSON for machines: the message itself. Its strings are as they came, and untrusted.
+//! JSON for machines: the notice itself. Its strings are as they came, and untrusted.
 
-use super::Message;
+use super::Notice;
 use crate::text;
 
-pub fn body(message: &Message) -> Result<String, serde_json::Error> {
-    text::json(message)
+pub fn body(notice: &Notice) -> Result<String, serde_json::Error> {
+    text::json(notice)
 }
 
 #[cfg(test)]
@@ -17,7 +17,8 @@ mod tests {
     #[test]
     fn has_a_version_and_flat_changes() {
         let json: serde_json::Value =
-            serde_json::from_str(&body(&samples::message(Outcome::Partial)).unwrap()).unwrap();
+            serde_json::from_str(&body(&samples::message(Outcome::Partial).into()).unwrap())
+                .unwrap();
         insta::assert_json_snapshot!(json);
     }
 
@@ -27,10 +28,10 @@ mod tests {
             texts in prop::collection::vec(hostile::text(), 1..6),
             which in prop::sample::select(Outcome::ALL.to_vec()),
         ) {
-            let message = samples::filled(which, &texts, 3);
-            let json = body(&message).unwrap();
+            let notice = Notice::from(samples::filled(which, &texts, 3));
+            let json = body(&notice).unwrap();
             prop_assert!(!json.contains(text::is_invisible) && !json.contains(['<', '>', '&']));
-            prop_assert_eq!(serde_json::from_str::<Message>(&json).unwrap(), message);
+            prop_assert_eq!(serde_json::from_str::<Notice>(&json).unwrap(), notice);
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What people and machines hear of a remediation: one model, and a renderer for each way in which it travels.
 
+pub mod bulletin;
 pub mod chat;
 pub mod email;
+pub mod fold;
 pub mod machine;
 pub mod sms;
 pub mod sns;
 pub mod topic;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     text,
 };
 
+pub use bulletin::Bulletin;
 pub use sns::{Envelope, publish};
 pub use topic::Topic;
 
@@ -24,6 +27,20 @@ pub const VERSION: u8 = 1;
 
 /// Where the runbooks stand in the repository.
 pub const RUNBOOKS: &str = "docs/runbooks/";
+
+/// What people and machines are told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Notice {
+    Remediation(Box<Message>),
+    Bulletin(Bulletin),
+}
+
+impl From<Message> for Notice {
+    fn from(message: Message) -> Self {
+        Self::Remediation(Box::new(message))
+    }
+}
 
 /// What happened to one resource. Strings from events, resources and AWS's errors are untrusted and stay as they came;
 /// only the renderers escape them.
@@ -48,8 +65,17 @@ pub struct Message {
     pub applied: bool,
     /// Whether the resource, read again after the changes, is as it should be. `None`: it was not read again.
     pub verified: Option<bool>,
+    /// When the last change was made that put it right.
+    #[serde(default)]
+    pub fixed_at: Option<Timestamp>,
     /// The record's id in the ledger.
     pub record: Option<String>,
+    /// Grows from message to message of one record.
+    #[serde(default)]
+    pub revision: u64,
+    /// What an approval of the plan is bound to.
+    #[serde(default)]
+    pub plan_hash: Option<String>,
     /// The record that this one undoes.
     pub undoes: Option<String>,
     /// What a person ordered, where it was obeyed.
@@ -66,12 +92,18 @@ pub struct Message {
     pub undo: Option<String>,
     /// The command that lets the resource be as it is, but for the reason that a person gives.
     pub exempt: Option<String>,
+    /// What will bring the bad state back, in a sentence, where it looks so.
+    #[serde(default)]
+    pub cause: Option<String>,
     pub notes: Vec<String>,
     /// Why it was refused, denied, put aside, failed or not fixed.
     pub reason: Option<String>,
     /// How many lines of the changes were left out to make the message fit.
     #[serde(default)]
     pub left_out: usize,
+    /// Ids of channels in Slack that the policy's routes name. Empty: the one for everything.
+    #[serde(default)]
+    pub channels: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -147,14 +179,14 @@ pub struct Change {
 
 /// How much of a message is kept.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub struct Limits {
     /// Characters of one field.
-    field: usize,
+    pub field: usize,
     /// Characters of one line of a change.
-    line: usize,
+    pub line: usize,
     /// Lines of all changes together; the name of each action counts as one.
-    lines: usize,
-    notes: usize,
+    pub lines: usize,
+    pub notes: usize,
 }
 
 /// How many characters of a reason or a note people see.
@@ -162,7 +194,7 @@ const SENTENCE: usize = 1024;
 
 impl Message {
     /// The message with less in it. What is left out of the changes is counted.
-    fn shortened(&self, limits: Limits) -> Self {
+    pub fn shortened(&self, limits: Limits) -> Self {
         let field = |text: &str| text::cut(text, limits.field);
         let some = |text: &Option<String>| text.as_deref().map(field);
         let mut room = limits.lines;
@@ -224,7 +256,10 @@ impl Message {
             changes,
             applied: self.applied,
             verified: self.verified,
+            fixed_at: self.fixed_at,
             record: some(&self.record),
+            revision: self.revision,
+            plan_hash: some(&self.plan_hash),
             undoes: some(&self.undoes),
             order: self.order.as_ref().map(|order| Order {
                 verb: order.verb,
@@ -238,14 +273,16 @@ impl Message {
             resume: some(&self.resume),
             undo: some(&self.undo),
             exempt: some(&self.exempt),
+            cause: some(&self.cause),
             notes: self.notes.iter().take(limits.notes).map(|note| field(note)).collect(),
             reason: some(&self.reason),
             left_out,
+            channels: self.channels.clone(),
         }
     }
 
     /// What Quell did, in a sentence of constants.
-    fn status(&self) -> &'static str {
+    pub fn status(&self) -> &'static str {
         if self.undoes.is_some()
             && let Some(status) = self.status_of_undo()
         {
@@ -309,8 +346,44 @@ impl Message {
         })
     }
 
+    /// What a headline says of the outcome.
+    pub fn verdict(&self) -> &'static str {
+        match (self.outcome, self.control.safety) {
+            (Outcome::Observed, Safety::ReportOnly) => "ALERT",
+            (outcome, _) => verdict(outcome),
+        }
+    }
+
+    /// When it happened, and how long it was so.
+    pub fn when(&self) -> String {
+        let seen = clock(self.detected);
+        let mut when = match self.event.time {
+            Some(time) => format!("{}, seen by Quell {seen}", clock(time)),
+            None => format!("seen by Quell {seen}"),
+        };
+        match (self.outcome, self.fixed_at) {
+            (Outcome::Fixed, Some(fixed)) => {
+                let open = fixed.duration_since(self.event.time.unwrap_or(self.detected));
+                when.push_str(&format!("; open for {}", lasting(open)));
+            }
+            (
+                Outcome::Observed
+                | Outcome::Pending
+                | Outcome::Parked
+                | Outcome::Partial
+                | Outcome::Failed
+                | Outcome::Denied,
+                _,
+            ) if self.undoes.is_none() && self.control.safety != Safety::ReportOnly => {
+                when.push_str("; still open");
+            }
+            _ => {}
+        }
+        when
+    }
+
     /// What stands above the changes.
-    fn heading(&self) -> &'static str {
+    pub fn heading(&self) -> &'static str {
         match (self.outcome, self.undoes.is_some()) {
             (Outcome::Observed, _) if self.control.safety == Safety::ReportOnly => "What was done",
             (Outcome::Fixed, _) => "What Quell did",
@@ -327,7 +400,7 @@ impl Message {
     }
 
     /// What stands beside a change when not all were made.
-    fn made(&self, change: &Change) -> &'static str {
+    pub fn made(&self, change: &Change) -> &'static str {
         match (self.outcome, change.made) {
             (Outcome::Partial | Outcome::Failed, true) => " (done)",
             (Outcome::Partial | Outcome::Failed, false) => " (not done)",
@@ -339,7 +412,7 @@ impl Message {
     }
 
     /// Whether the resource was read again, as a sentence; nothing where nothing was changed.
-    fn verification(&self) -> Option<&'static str> {
+    pub fn verification(&self) -> Option<&'static str> {
         let is_undo = self.undoes.is_some() || self.outcome == Outcome::Undone;
         match (is_undo, self.verified) {
             (true, Some(true)) => {
@@ -358,7 +431,7 @@ impl Message {
     }
 
     /// Who ordered what was done, and when. Names are quoted as the renderer quotes them.
-    fn ordered(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn ordered(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let Order { verb, by, person, at } = self.order.as_ref()?;
         let who = match person {
             Some(person) => format!("{} ({})", quote(person), quote(by)),
@@ -368,13 +441,13 @@ impl Message {
     }
 
     /// Until when a person may answer.
-    fn until(&self) -> Option<String> {
+    pub fn until(&self) -> Option<String> {
         let expires = clock(self.expires?);
         Some(format!("{expires}; without an answer by then it is parked, and nothing is changed"))
     }
 
     /// What a person can do now, with the exact command for each.
-    fn commands(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn commands(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let commands = [
             ("Approve", &self.approve),
             ("Deny", &self.deny),
@@ -386,7 +459,7 @@ impl Message {
     }
 
     /// Where the lines are that were left out.
-    fn rest(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn rest(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let lines = match self.left_out {
             0 => return None,
             1 => "1 more line".to_owned(),
@@ -404,7 +477,7 @@ impl Message {
     }
 
     /// How to have this fixed by Quell, or what else to do. Names are quoted as the renderer quotes them.
-    fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let advice = match self.outcome {
             Outcome::Observed if self.control.safety == Safety::ReportOnly => {
                 "Quell never fixes this by itself. Follow the runbook."
@@ -436,7 +509,7 @@ impl Message {
     }
 
     /// The runbook's path, where it is one of ours.
-    fn runbook(&self) -> Option<&str> {
+    pub fn runbook(&self) -> Option<&str> {
         let path = self.control.runbook.as_str();
         let name = path.strip_prefix(RUNBOOKS)?.strip_suffix(".md")?;
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -444,7 +517,8 @@ impl Message {
     }
 }
 
-fn severity(severity: Severity) -> &'static str {
+/// A severity in a word.
+pub fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Low => "low",
         Severity::Medium => "medium",
@@ -461,6 +535,22 @@ fn verdict(outcome: Outcome) -> &'static str {
         Outcome::Failed => "FAILED",
         Outcome::Pending => "pending approval",
         outcome => outcome.as_str(),
+    }
+}
+
+/// A duration in its two largest units, such as `2 min 5 s`. Negative ones, of clocks that disagree, are none.
+fn lasting(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if duration.as_millis() < 10_000 => {
+            let tenths = duration.as_millis().max(0) / 100;
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+        () if minutes == 0 => format!("{seconds} s"),
+        () if hours == 0 => format!("{minutes} min {} s", seconds % 60),
+        () if days == 0 => format!("{hours} h {} min", minutes % 60),
+        () => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -520,7 +610,10 @@ pub(crate) mod samples {
             }],
             applied: true,
             verified: Some(true),
+            fixed_at: Some("2026-03-01T02:03:10.7Z".parse().unwrap()),
             record: Some(RECORD.to_owned()),
+            revision: 3,
+            plan_hash: Some("0e5d1f6a7b8c9d0e1f2a".to_owned()),
             undoes: None,
             order: None,
             approve: None,
@@ -530,12 +623,15 @@ pub(crate) mod samples {
             undo: Some(format!("quell undo {RECORD}")),
             exempt: Some(format!("quell exempt add --record {RECORD} --days 7 --reason REASON")),
             notes: vec!["Objects that are public by ACLs of their own stay so.".to_owned()],
+            cause: None,
             reason: None,
             left_out: 0,
+            channels: Vec::new(),
         };
         let untouched = |message: &mut Message| {
             message.changes[0].made = false;
             (message.applied, message.verified, message.undo) = (false, None, None);
+            message.fixed_at = None;
         };
         match outcome {
             Outcome::Observed => {
@@ -650,13 +746,66 @@ pub(crate) mod samples {
         message.exempt = Some(text());
         message.notes = (0..lines).map(|_| text()).collect();
         message.reason = Some(text());
+        message.cause = Some(text());
         message
+    }
+
+    pub(crate) fn bulletin(subject: bulletin::Subject) -> Bulletin {
+        let line = |severity, control: &str, outcome, actor: Option<&str>, count| bulletin::Line {
+            severity,
+            control: control.to_owned(),
+            outcome,
+            actor: actor.map(str::to_owned),
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            example: "photos-2024".to_owned(),
+            count,
+        };
+        Bulletin {
+            version: VERSION,
+            subject,
+            from: "2026-03-01T02:00:00Z".parse().unwrap(),
+            until: "2026-03-01T02:05:00Z".parse().unwrap(),
+            total: 9_984,
+            lines: vec![
+                line(
+                    Severity::High,
+                    "s3-public-acl",
+                    Outcome::Fixed,
+                    Some("role deploy (session ci)"),
+                    9_983,
+                ),
+                line(Severity::High, "sg-open-ingress", Outcome::Parked, None, 3),
+            ],
+            command: "quell records --since 2026-03-01T02:00:00Z".to_owned(),
+            channels: Vec::new(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_says_how_long_the_resource_was_open() {
+        let fixed = samples::message(Outcome::Fixed);
+        assert!(fixed.when().ends_with("; open for 6.7 s"), "{}", fixed.when());
+        let observed = samples::message(Outcome::Observed);
+        assert!(observed.when().ends_with("; still open"), "{}", observed.when());
+        let undone = samples::message(Outcome::Undone);
+        assert!(!undone.when().contains("open"), "{}", undone.when());
+        for (seconds, words) in [
+            (-5, "0.0 s"),
+            (9, "9.0 s"),
+            (59, "59 s"),
+            (125, "2 min 5 s"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(lasting(SignedDuration::from_secs(seconds)), words);
+        }
+    }
 
     #[test]
     fn shortening_counts_what_it_leaves_out() {

@@ -1,16 +1,26 @@
 //! A text message to a telephone.
 
-use super::{Message, email::inert_ascii, severity, verdict};
+use super::{
+    Bulletin, Message,
+    email::{bulletin_subject, inert_ascii},
+    severity,
+};
 use crate::{Outcome, text};
 
 /// One message, by SNS's count.
 const BYTES: usize = 140;
 
 /// ASCII, at most 140 bytes.
+pub fn bulletin(bulletin: &Bulletin) -> String {
+    // A subject has at most 100 characters.
+    format!("{}.", bulletin_subject(bulletin))
+}
+
+/// ASCII, at most 140 bytes.
 pub fn body(message: &Message) -> String {
     let start = format!(
         "Quell {} [{}] {}: ",
-        verdict(message.outcome),
+        message.verdict(),
         severity(message.control.severity),
         text::shortened(&inert_ascii(&message.control.id), 30),
     );

@@ -3,7 +3,8 @@
 use aws_sdk_sns::types::MessageAttributeValue;
 use serde::Serialize;
 
-use super::{Limits, Message, chat, email, machine, severity, sms};
+use super::bulletin::Line;
+use super::{Bulletin, Limits, Message, Notice, chat, email, machine, severity, sms};
 use crate::{CallError, CallErrorKind, During as _, text};
 
 const ACTION: &str = "sns:Publish";
@@ -32,8 +33,15 @@ struct Bodies<'a> {
 }
 
 impl Envelope {
+    pub fn of(notice: &Notice) -> Result<Self, serde_json::Error> {
+        match notice {
+            Notice::Remediation(message) => Self::of_message(message),
+            Notice::Bulletin(bulletin) => Self::of_bulletin(bulletin),
+        }
+    }
+
     /// The message as it fits: the longest that does, shortened before it is rendered.
-    pub fn of(message: &Message) -> Result<Self, serde_json::Error> {
+    fn of_message(message: &Message) -> Result<Self, serde_json::Error> {
         let steps = [
             Limits { field: 2048, line: 2048, lines: 400, notes: 20 },
             Limits { field: 1024, line: 1024, lines: 200, notes: 20 },
@@ -67,42 +75,88 @@ impl Envelope {
     }
 
     fn render(message: &Message) -> Result<Self, serde_json::Error> {
-        let (email, machine) = (email::body(message), machine::body(message)?);
-        let body = serde_json::to_string(&Bodies {
-            default: &email,
-            email: &email,
-            sms: &sms::body(message),
-            lambda: &machine,
-            sqs: &machine,
-            http: &machine,
-            https: &chat::body(message)?,
-        })?;
+        let email = email::body(message);
         let attributes = [
             ("control", message.control.id.as_str()),
             ("severity", severity(message.control.severity)),
             ("outcome", message.outcome.as_str()),
             ("account", &message.account),
             ("region", &message.region),
+        ];
+        Ok(Self {
+            subject: email::subject(message),
+            body: bodies(
+                &email,
+                &sms::body(message),
+                &machine::body(&message.clone().into())?,
+                &chat::body(message)?,
+            )?,
+            attributes: attributes.map(attribute).into(),
+        })
+    }
+
+    /// Fits as it is: there are few lines, and each is short.
+    fn of_bulletin(bulletin: &Bulletin) -> Result<Self, serde_json::Error> {
+        let bulletin = bulletin.shortened(FIELD);
+        // Of one account or region only if all lines are.
+        let all_of = |of: fn(&Line) -> &String| {
+            let mut values = bulletin.lines.iter().map(of);
+            let first = values.next().map(String::as_str).unwrap_or_default();
+            if values.all(|value| value == first) { first.to_owned() } else { "several".to_owned() }
+        };
+        let attributes = [
+            ("control", all_of(|line| &line.control).as_str()),
+            ("severity", severity(bulletin.severity())),
+            ("outcome", &bulletin.subject.to_string()),
+            ("account", &all_of(|line| &line.account)),
+            ("region", &all_of(|line| &line.region)),
         ]
-        .map(|(name, value)| {
-            let value = text::ascii(value).trim().to_owned();
-            // SNS refuses an empty value.
-            (name, if value.is_empty() { "unknown".to_owned() } else { value })
-        });
-        Ok(Self { subject: email::subject(message), body, attributes: attributes.into() })
+        .map(attribute);
+        let email = email::bulletin(&bulletin);
+        Ok(Self {
+            subject: email::bulletin_subject(&bulletin),
+            body: bodies(
+                &email,
+                &sms::bulletin(&bulletin),
+                &machine::body(&Notice::Bulletin(bulletin.clone()))?,
+                &chat::bulletin(&bulletin)?,
+            )?,
+            attributes: attributes.into(),
+        })
     }
 }
 
-/// Publishes the message, and returns SNS's id of it.
+/// What a field of a bulletin's line may have.
+const FIELD: usize = 256;
+
+fn bodies(email: &str, sms: &str, machine: &str, chat: &str) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Bodies {
+        default: email,
+        email,
+        sms,
+        lambda: machine,
+        sqs: machine,
+        http: machine,
+        https: chat,
+    })
+}
+
+fn attribute((name, value): (&'static str, &str)) -> (&'static str, String) {
+    let value = text::ascii(value).trim().to_owned();
+    // SNS refuses an empty value.
+    (name, if value.is_empty() { "unknown".to_owned() } else { value })
+}
+
+/// Publishes the notice, and returns SNS's id of it.
 pub async fn publish(
     client: &aws_sdk_sns::Client,
     topic_arn: &str,
-    message: &Message,
+    notice: &Notice,
 ) -> Result<String, CallError> {
     let unfit = |error: &dyn std::error::Error| {
         CallError::new(ACTION, CallErrorKind::Refused, error.to_string())
     };
-    let envelope = Envelope::of(message).map_err(|error| unfit(&error))?;
+    let envelope = Envelope::of(notice).map_err(|error| unfit(&error))?;
     let mut call = client
         .publish()
         .topic_arn(topic_arn)
@@ -125,7 +179,7 @@ mod tests {
     use super::*;
     use crate::{Outcome, notify::samples, text::hostile};
 
-    fn bodies(envelope: &Envelope) -> serde_json::Map<String, Value> {
+    fn bodies_of(envelope: &Envelope) -> serde_json::Map<String, Value> {
         assert!(envelope.size() <= BYTES, "{} bytes", envelope.size());
         let Value::Object(bodies) = serde_json::from_str(&envelope.body).unwrap() else {
             panic!("no object")
@@ -148,8 +202,8 @@ mod tests {
 
     #[test]
     fn holds_a_text_for_each_protocol() {
-        let envelope = Envelope::of(&samples::message(Outcome::Fixed)).unwrap();
-        let bodies = bodies(&envelope);
+        let envelope = Envelope::of(&samples::message(Outcome::Fixed).into()).unwrap();
+        let bodies = bodies_of(&envelope);
         let protocols: Vec<&String> = bodies.keys().collect();
         assert_eq!(protocols, ["default", "email", "sms", "lambda", "sqs", "http", "https"]);
         assert_eq!(
@@ -176,7 +230,7 @@ mod tests {
         ] {
             let mut message = samples::message(Outcome::Fixed);
             message.changes[0].description.minus = vec![line; 10_000];
-            let bodies = bodies(&Envelope::of(&message).unwrap());
+            let bodies = bodies_of(&Envelope::of(&message.clone().into()).unwrap());
             let sent: Message = serde_json::from_str(bodies["sqs"].as_str().unwrap()).unwrap();
             let kept: usize =
                 sent.changes.iter().map(|change| change.description.minus.len()).sum();
@@ -191,7 +245,7 @@ mod tests {
     fn fits_at_the_worst() {
         for c in ["\u{e0041}", "\"", "\u{1}", "💥", "&", ".aa", "\\"] {
             let message = samples::filled(Outcome::Observed, &[c.repeat(3000)], 500);
-            bodies(&Envelope::of(&message).unwrap());
+            bodies_of(&Envelope::of(&message.clone().into()).unwrap());
         }
     }
 
@@ -204,8 +258,8 @@ mod tests {
             which in prop::sample::select(Outcome::ALL.to_vec()),
             lines in 0..40_usize,
         ) {
-            let envelope = Envelope::of(&samples::filled(which, &texts, lines)).unwrap();
-            bodies(&envelope);
+            let envelope = Envelope::of(&samples::filled(which, &texts, lines).into()).unwrap();
+            bodies_of(&envelope);
             prop_assert!(envelope.attributes.len() <= 10);
             for (_, value) in &envelope.attributes {
                 prop_assert!(!value.is_empty() && value.is_ascii());

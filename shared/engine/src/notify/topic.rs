@@ -2,10 +2,12 @@
 
 use aws_sdk_sns::Client;
 
-use super::{Change, Control, Event, Message, Order, Resource, VERSION, publish};
+use super::{Change, Control, Event, Message, Notice, Order, Resource, VERSION, publish};
 use crate::{
-    CallError, Clients, Meta,
+    CallError, Clients, Meta, brakes,
     ledger::{Record, Status},
+    policy::Routed,
+    text,
 };
 
 #[derive(Clone, Debug)]
@@ -19,13 +21,31 @@ impl Topic {
         Self { client: Client::new(aws.sdk()), arn: arn.into() }
     }
 
-    /// Tells where the record stands.
+    /// Tells where the record stands, wherever the policy's routes lead.
     pub async fn tell(&self, meta: &Meta, record: &Record) -> Result<(), CallError> {
-        self.say(&message(meta, record)).await
+        let message = message(meta, record);
+        let Routed { topics, .. } = &record.intent.routed;
+        if topics.is_empty() {
+            return self.say(&message.into()).await;
+        }
+        self.tell_all(message, topics).await
     }
 
-    pub async fn say(&self, message: &Message) -> Result<(), CallError> {
-        publish(&self.client, &self.arn, message).await.map(drop)
+    /// Whoever hears of everything hears too of a topic that could not be told.
+    async fn tell_all(&self, mut message: Message, topics: &[String]) -> Result<(), CallError> {
+        let notice = Notice::from(message.clone());
+        for topic in topics.iter().filter(|topic| **topic != self.arn) {
+            if let Err(error) = publish(&self.client, topic, &notice).await {
+                let note = format!("the topic {topic} of a route was not told: {error}");
+                tracing::error!(target: "quell", detail = text::one_line(&note), "not routed");
+                message.notes.push(note);
+            }
+        }
+        self.say(&message.into()).await
+    }
+
+    pub async fn say(&self, notice: &Notice) -> Result<(), CallError> {
+        publish(&self.client, &self.arn, notice).await.map(drop)
     }
 }
 
@@ -75,7 +95,10 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
             Status::Partial | Status::Failed => result.after.as_ref().map(|_| false),
             _ => None,
         },
+        fixed_at: result.changed.filter(|_| intent.undoes.is_none()),
         record: Some(record.id.clone()),
+        revision: record.version,
+        plan_hash: Some(&intent.plan_hash).filter(|hash| !hash.is_empty()).cloned(),
         undoes: intent.undoes.clone(),
         order: result.order.as_ref().map(Order::from),
         approve: waits.then(|| format!("quell approve {id}")),
@@ -85,9 +108,13 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         undo: undo.map(|id| format!("quell undo {id}")),
         exempt: can_be_exempt
             .then(|| format!("quell exempt add --record {id} --days 7 --reason REASON")),
-        notes: intent.notes.clone(),
+        cause: intent.actor.as_ref().and_then(brakes::infrastructure_code).map(|tool| {
+            format!("{tool} made it so: change its code too, or its next run brings it back")
+        }),
+        notes: intent.notes.iter().chain(&record.result.facts).cloned().collect(),
         reason: result.reason.clone().or_else(|| intent.withheld.clone()),
         left_out: 0,
+        channels: intent.routed.channels.clone(),
     }
 }
 
@@ -180,6 +207,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn infrastructure_code_that_will_bring_it_back_is_named() {
+        let mut record = record(Status::Fixed, None);
+        record.intent.actor = Some(crate::Actor {
+            principal: "role deploy".to_owned(),
+            user_agent: Some("APN/1.0 HashiCorp/1.0 Terraform/1.9.2 (+https://x)".to_owned()),
+            ..crate::Actor::default()
+        });
+        let mail = email::body(&message(&META, &record));
+        let cause = "Cause:     Terraform/1.9.2 made it so: change its code too, or its next run brings it back\n";
+        assert!(mail.contains(cause), "{mail}");
+    }
+
     const META: Meta = Meta {
         id: "s3-public-acl",
         title: "S3 bucket ACLs grant nothing to the public",
@@ -221,6 +261,7 @@ mod tests {
             changes: Vec::new(),
             notes: Vec::new(),
             undoes: undoes.map(str::to_owned),
+            routed: Routed::default(),
         };
         let life = Life {
             status,

@@ -51,6 +51,7 @@ impl Named {
                 Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
+                Some("secretsmanager") => "Secrets Manager",
                 _ => scope.unwrap_or(target),
             };
             return json(service, operation, body);
@@ -404,6 +405,25 @@ mod tests {
             assert_eq!((&named.keys, &named.resources), (&owned(keys), &owned(tables)));
             assert_eq!((named.protocol, named.is_write()), (Protocol::Json, is_write));
         }
+    }
+
+    #[test]
+    fn secrets_are_named_by_their_id() {
+        let named = named(
+            "POST",
+            "/",
+            &[("x-amz-target", "secretsmanager.GetSecretValue")],
+            r#"{"SecretId":"arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"}"#,
+        );
+        assert_eq!(
+            (named.service.as_str(), named.operation.as_str()),
+            ("Secrets Manager", "GetSecretValue")
+        );
+        assert_eq!(
+            named.resources,
+            ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"]
+        );
+        assert!(!named.is_write());
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! Which messages people get one by one, and which are counted in a bulletin that comes later.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::bulletin::{Line, Subject};
+use crate::{
+    Meta, Outcome, Severity, brakes,
+    ledger::{Record, record_id},
+    policy::{Digest, Notify},
+};
+
+/// How many different lines a window tells of one by one. What else there is, is counted by control.
+pub const LINES: usize = 13;
+
+/// How many critical messages a window tells one by one. With the lines and the bulletin itself, a flood that spans two
+/// windows comes to less than 60 messages.
+pub const CRITICAL: u64 = 15;
+
+/// How many lines a digest has. What else there is, is counted by control.
+pub const DIGEST_LINES: usize = 60;
+
+/// What a message is counted as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    pub window: Window,
+    /// What people read of it in the bulletin.
+    pub line: Line,
+    /// The same for messages that are folded into one.
+    pub key: String,
+    /// The same for all of a control and outcome: what is counted together once there are too many keys.
+    pub rest: String,
+}
+
+/// The time that one bulletin tells of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    pub subject: Subject,
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+/// How often something happened in a window, this time included.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counted {
+    /// Of the same key. `None`: there were too many keys to count it by its own.
+    pub same: Option<u64>,
+    /// Critical ones, of any key.
+    pub critical: u64,
+}
+
+/// How the message is counted; `None`: it is told, and nothing is counted.
+///
+/// What a person ordered is told whatever happened lately: they wait for it.
+pub fn tally(meta: &Meta, record: &Record, notify: &Notify, now: Timestamp) -> Option<Tally> {
+    let (intent, outcome) = (&record.intent, record.status.outcome());
+    if record.result.order.is_some() || intent.undoes.is_some() {
+        return None;
+    }
+    let window = match notify.digest {
+        Some(digest) if is_routine(meta.severity, outcome, notify) => {
+            let length = match digest {
+                Digest::Hourly => 60,
+                Digest::Daily => 24 * 60,
+            };
+            Window::around(Subject::Digest, length, now)?
+        }
+        _ if notify.fold_minutes == 0 => return None,
+        _ => Window::around(Subject::Folded, i64::from(notify.fold_minutes), now)?,
+    };
+    let who = intent.actor.as_ref().map(brakes::identity).unwrap_or_default();
+    let key = [meta.id, outcome.as_str(), who, &intent.account, &intent.region];
+    Some(Tally {
+        window,
+        line: Line {
+            severity: meta.severity,
+            control: meta.id.to_owned(),
+            outcome,
+            actor: intent.actor.as_ref().map(|actor| actor.principal.clone()),
+            account: intent.account.clone(),
+            region: intent.region.clone(),
+            example: intent.resource.clone(),
+            count: 0,
+        },
+        key: record_id(&key),
+        rest: record_id(&key[..2]),
+    })
+}
+
+impl Tally {
+    /// Whether people get the message itself now. Else the bulletin counts it.
+    pub fn is_told(&self, counted: Counted) -> bool {
+        match self.window.subject {
+            Subject::Digest => false,
+            Subject::Folded if self.is_critical() => counted.critical <= CRITICAL,
+            Subject::Folded => counted.same == Some(1),
+        }
+    }
+
+    pub fn is_critical(&self) -> bool {
+        self.line.severity == Severity::Critical
+    }
+
+    /// How many keys the window counts by their own.
+    pub fn most(&self) -> usize {
+        match self.window.subject {
+            Subject::Folded if self.is_critical() => DIGEST_LINES,
+            Subject::Folded => LINES,
+            Subject::Digest => DIGEST_LINES,
+        }
+    }
+}
+
+impl Window {
+    fn around(subject: Subject, minutes: i64, now: Timestamp) -> Option<Self> {
+        let length = minutes * 60;
+        let from = now.as_second().div_euclid(length) * length;
+        let from = Timestamp::from_second(from).ok()?;
+        let until = from.checked_add(SignedDuration::from_secs(length)).ok()?;
+        Some(Self { subject, from, until })
+    }
+}
+
+/// Whether nobody has to do anything about it.
+fn is_routine(severity: Severity, outcome: Outcome, notify: &Notify) -> bool {
+    matches!(outcome, Outcome::Fixed | Outcome::Observed)
+        && severity <= notify.digest_up_to
+        && severity < Severity::Critical
+}

@@ -1,0 +1,331 @@
+//! Who hears of what, when, and how often.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use quell_controls::{All, REGISTRY};
+use quell_engine::{
+    Actor, Meta, Mode, Severity,
+    ledger::{Due, Record},
+    notify::{Bulletin, bulletin::Subject, fold},
+    policy::{Digest, Notify, Policy, Route},
+    serve::handle,
+};
+use quell_local::{
+    Answer,
+    scenario::{self, Staged},
+};
+use quell_tests::{
+    desk::{Desk, arn, people},
+    rig::Rig,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+const ACL: &str = "s3-public-acl";
+
+#[tokio::test]
+async fn the_same_by_the_same_actor_is_told_once_and_then_counted_in_one_bulletin() {
+    let rig = Rig::start().await;
+    let desk = Desk::open(&rig.stack, vec![]).await;
+    for name in ["a", "b", "c", "d"] {
+        let staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+        assert_eq!(rig.evaluate(Mode::Enforce, &staged).await.outcome.as_str(), "fixed");
+    }
+    let told = told(&rig).await;
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0]["kind"], "remediation");
+
+    let Answer::Response(early) = desk.recover().await else { panic!("recovery failed") };
+    assert_eq!(early["reminded"], json!([]), "the window is not over");
+    windows_end(&rig).await;
+    assert!(matches!(desk.recover().await, Answer::Response(_)));
+    let bulletins = self::told(&rig).await;
+    assert_eq!(bulletins.len(), 1, "{bulletins:#?}");
+    let bulletin: Bulletin = serde_json::from_value(bulletins[0].clone()).unwrap();
+    assert_eq!((bulletin.subject, bulletin.total), (Subject::Folded, 3));
+    let [line] = bulletin.lines.as_slice() else { panic!("{bulletin:?}") };
+    assert_eq!((line.control.as_str(), line.outcome.as_str(), line.count), (ACL, "fixed", 4));
+    let published = rig.stack.published().await.unwrap();
+    let last = published.last().unwrap();
+    assert_eq!(last.subject.as_deref(), Some("Quell repeated [high] 3 messages: s3-public-acl"));
+    assert!(last.texts["email"].contains("4 x [high] fixed s3-public-acl"), "{last:?}");
+    assert_eq!(last.attributes["outcome"], "folded");
+
+    windows_end(&rig).await;
+    assert!(matches!(desk.recover().await, Answer::Response(_)));
+    assert!(self::told(&rig).await.is_empty(), "once is enough");
+}
+
+#[tokio::test]
+async fn a_bulletin_whose_teller_died_is_told_by_another() {
+    let rig = Rig::start().await;
+    let desk = Desk::open(&rig.stack, vec![]).await;
+    for name in ["a", "b"] {
+        let staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+        rig.evaluate(Mode::Observe, &staged).await;
+    }
+    told(&rig).await;
+    windows_end(&rig).await;
+    let due = rig.ledger.due(Timestamp::now(), 10).await.unwrap();
+    let [Due::Counts(counts)] = due.as_slice() else { panic!("{due:?}") };
+    let now = Timestamp::now();
+    assert!(rig.ledger.take_counts(counts, now).await.unwrap().is_some());
+    assert_eq!(rig.ledger.take_counts(counts, now).await.unwrap(), None, "one tells it");
+    assert!(matches!(desk.recover().await, Answer::Response(_)));
+    assert!(told(&rig).await.is_empty(), "whoever took it has time to tell it");
+    windows_end(&rig).await;
+    assert!(matches!(desk.recover().await, Answer::Response(_)));
+    assert_eq!(told(&rig).await.len(), 1);
+}
+
+#[tokio::test]
+async fn another_actor_and_another_outcome_are_told() {
+    let rig = Rig::start().await;
+    for (name, who) in [("a", "ann"), ("b", "bea"), ("c", "ann")] {
+        let staged = staged_by(&rig, name, who).await;
+        rig.evaluate(Mode::Observe, &staged).await;
+    }
+    let staged = staged_by(&rig, "d", "ann").await;
+    rig.evaluate(Mode::Enforce, &staged).await;
+    let told: Vec<_> = told(&rig).await.into_iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!(told, ["observed", "observed", "fixed"]);
+}
+
+#[tokio::test]
+async fn what_a_person_ordered_is_told_whatever_happened_lately() {
+    let rig = Rig::start().await;
+    rig.stack.apply_policy(&people(Mode::Enforce)).await.unwrap();
+    let engine = rig.engine_under_policy();
+    let staged = scenario::stage(&rig.cloud, ACL, "a").await.unwrap();
+    let response = handle::<All>(&engine, &rig.aws, &staged.event.to_string()).await.unwrap();
+    let record = response.results.iter().find(|report| report.control == ACL).unwrap();
+    assert_eq!(rig.undo(record.record.as_deref().unwrap()).await.outcome.as_str(), "undone");
+    let told: Vec<_> = told(&rig).await.into_iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!(told, ["fixed", "undone"]);
+}
+
+#[tokio::test]
+async fn each_is_told_where_the_policy_folds_nothing() {
+    let rig = Rig::start().await;
+    let notify = Notify { fold_minutes: 0, ..Notify::DEFAULT };
+    for name in ["a", "b"] {
+        let staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+        under(&rig, Policy { notify, ..people(Mode::Observe) }, &staged).await;
+    }
+    assert_eq!(told(&rig).await.len(), 2);
+    assert!(rig.ledger.due(Timestamp::MAX, 10).await.unwrap().is_empty(), "nothing is counted");
+}
+
+#[tokio::test]
+async fn what_is_routine_comes_in_a_digest_and_what_waits_for_a_person_at_once() {
+    let rig = Rig::start().await;
+    let desk = Desk::open(&rig.stack, vec![]).await;
+    let notify =
+        Notify { digest: Some(Digest::Daily), digest_up_to: Severity::High, ..Notify::DEFAULT };
+    for (name, mode) in [("a", Mode::Enforce), ("b", Mode::Observe), ("c", Mode::Approve)] {
+        let staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+        under(&rig, Policy { notify, ..people(mode) }, &staged).await;
+    }
+    let told: Vec<_> = told(&rig).await.into_iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!(told, ["pending"]);
+    windows_end(&rig).await;
+    assert!(matches!(desk.recover().await, Answer::Response(_)));
+    let bulletins = self::told(&rig).await;
+    let digest = bulletins.iter().find(|one| one["subject"] == "digest").unwrap();
+    assert_eq!((&digest["total"], digest["lines"].as_array().unwrap().len()), (&json!(2), 2));
+    assert_eq!(bulletins.len(), 1, "the folded window had nothing to add: {bulletins:#?}");
+}
+
+#[tokio::test]
+async fn a_route_leads_to_its_topic_and_a_topic_that_cannot_be_told_keeps_nobody_from_hearing() {
+    let rig = Rig::start().await;
+    let topic = rig.cloud.sns.create_topic().name("web").send().await.unwrap();
+    let topic = topic.topic_arn.unwrap();
+    let gone = topic.replace(":web", ":gone");
+    let route = |topic: &str, tags: &[(&str, &str)]| Route {
+        tags: tags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()]))
+            .collect::<BTreeMap<_, _>>(),
+        topics: vec![topic.to_owned()],
+        slack: vec!["C012AB3CD".to_owned()],
+        ..Route::default()
+    };
+    let staged = scenario::stage(&rig.cloud, ACL, "a").await.unwrap();
+    let policy = |route| Policy { routes: vec![route], ..people(Mode::Observe) };
+    under(&rig, policy(route(&topic, &[("team", "web")])), &staged).await;
+    assert!(rig.stack.published_to(&topic).await.unwrap().is_empty(), "it has no such tag");
+
+    let staged = staged_by(&rig, "b", "ann").await;
+    under(&rig, policy(route(&topic, &[])), &staged).await;
+    let routed = rig.stack.published_to(&topic).await.unwrap();
+    assert_eq!(routed.len(), 1);
+    let told = told(&rig).await;
+    assert_eq!(told.len(), 2, "whoever hears of all hears of it too");
+    assert_eq!(told[1]["channels"], json!(["C012AB3CD"]));
+
+    let staged = staged_by(&rig, "c", "bea").await;
+    under(&rig, policy(route(&gone, &[])), &staged).await;
+    let told = self::told(&rig).await;
+    let notes = told[0]["notes"].to_string();
+    assert!(notes.contains(&format!("the topic {gone} of a route was not told")), "{notes}");
+}
+
+/// Ten thousand messages of all controls, in every second of ten minutes, most of them of one actor.
+#[tokio::test]
+async fn a_flood_of_ten_thousand_becomes_at_most_sixty_messages_with_every_critical_one_among_them()
+{
+    const FLOOD: usize = 10_000;
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, ACL, "a").await.unwrap();
+    let report = rig.evaluate(Mode::Observe, &staged).await;
+    let record = rig.ledger.read(&report.record.unwrap()).await.unwrap().unwrap();
+    forget(&rig).await;
+
+    let is_critical = |meta: &&&Meta| meta.severity == Severity::Critical;
+    let critical: Vec<_> = REGISTRY.iter().filter(is_critical).collect();
+    let routine: Vec<_> = REGISTRY.iter().filter(|meta| !is_critical(meta)).collect();
+    assert!(!critical.is_empty() && !routine.is_empty());
+    let start = Timestamp::from_second(Timestamp::now().as_second().div_euclid(600) * 600).unwrap();
+    let mut rng = fastrand::Rng::with_seed(7);
+    let (mut sent, mut of_critical) = (0, 0);
+    let mut flood = JoinSet::new();
+    let ledger = Arc::new(rig.ledger.clone());
+    for at in 0..FLOOD {
+        // Twenty-four critical ones, all over the flood.
+        let meta = if at % 420 == 7 {
+            of_critical += 1;
+            *critical[rng.usize(..critical.len())]
+        } else {
+            *routine[rng.usize(..routine.len())]
+        };
+        let record = by(&record, rng.usize(..40).min(rng.usize(..40)));
+        let now = start + SignedDuration::from_millis(i64::try_from(at * 60).unwrap());
+        let ledger = Arc::clone(&ledger);
+        if flood.len() >= 16 {
+            sent += usize::from(flood.join_next().await.unwrap().unwrap());
+        }
+        flood.spawn(async move {
+            let tally = fold::tally(meta, &record, &Notify::DEFAULT, now).unwrap();
+            let is_told = tally.is_told(ledger.count(&tally).await.unwrap());
+            assert!(is_told || !tally.is_critical(), "a critical one was not told");
+            is_told
+        });
+    }
+    while let Some(told) = flood.join_next().await {
+        sent += usize::from(told.unwrap());
+    }
+    let (mut bulletins, mut counted) = (0, 0);
+    for due in rig.ledger.due(Timestamp::MAX, 10).await.unwrap() {
+        let Due::Counts(counts) = due else { panic!("{due:?}") };
+        let counts = rig.ledger.take_counts(&counts, start).await.unwrap().unwrap();
+        let bulletin = Bulletin::of(&counts).unwrap();
+        counted += usize::try_from(bulletin.total).unwrap();
+        bulletins += 1;
+    }
+    assert_eq!(bulletins, 2, "one for each window");
+    assert_eq!(sent + counted, FLOOD, "nothing is lost");
+    assert!(
+        of_critical >= 20 && sent + bulletins <= 60,
+        "{sent} messages and {bulletins} bulletins"
+    );
+    #[allow(clippy::print_stdout, reason = "what was measured is for people to read")]
+    {
+        println!(
+            "{FLOOD} became {sent} messages ({of_critical} critical) and {bulletins} bulletins"
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_critical_ones_than_people_can_read_are_counted_as_critical() {
+    let rig = Rig::start().await;
+    let staged = scenario::stage(&rig.cloud, ACL, "a").await.unwrap();
+    let report = rig.evaluate(Mode::Observe, &staged).await;
+    let record = rig.ledger.read(&report.record.unwrap()).await.unwrap().unwrap();
+    forget(&rig).await;
+    let meta = REGISTRY.iter().find(|meta| meta.severity == Severity::Critical).unwrap();
+    let now = Timestamp::now();
+    let mut told = 0;
+    for who in 0..40 {
+        let tally = fold::tally(meta, &by(&record, who), &Notify::DEFAULT, now).unwrap();
+        told += u64::from(tally.is_told(rig.ledger.count(&tally).await.unwrap()));
+    }
+    assert_eq!(told, fold::CRITICAL);
+    let due = rig.ledger.due(Timestamp::MAX, 10).await.unwrap();
+    let [Due::Counts(counts)] = due.as_slice() else { panic!("{due:?}") };
+    let bulletin = Bulletin::of(counts).unwrap();
+    assert_eq!((bulletin.total, bulletin.severity()), (40 - told, Severity::Critical));
+    assert_eq!(bulletin.lines.iter().map(|line| line.count).sum::<u64>(), 40);
+}
+
+/// The record, as if this principal had done it.
+fn by(record: &Record, who: usize) -> Record {
+    let mut record = record.clone();
+    record.intent.actor = Some(Actor {
+        principal: format!("role deploy-{who}"),
+        arn: Some(format!(
+            "arn:aws:sts::123456789012:assumed-role/deploy-{who}/{}",
+            fastrand::u32(..)
+        )),
+        ..Actor::default()
+    });
+    record
+}
+
+/// A public bucket of which somebody's call told.
+async fn staged_by(rig: &Rig, name: &str, who: &str) -> Staged {
+    let mut staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+    staged.event["detail"]["userIdentity"] =
+        json!({"type": "IAMUser", "userName": who, "arn": arn(who)});
+    staged
+}
+
+async fn under(rig: &Rig, policy: Policy, staged: &Staged) {
+    rig.stack.apply_policy(&policy).await.unwrap();
+    let event = staged.event.to_string();
+    handle::<All>(&rig.engine_under_policy(), &rig.aws, &event).await.unwrap();
+}
+
+/// What was told since the last time.
+async fn told(rig: &Rig) -> Vec<Value> {
+    let messages = rig.stack.messages().await.unwrap();
+    messages.iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect()
+}
+
+/// Everything that is counted is due.
+async fn windows_end(rig: &Rig) {
+    for pk in windows(rig).await {
+        rig.cloud
+            .dynamodb
+            .update_item()
+            .table_name(&rig.stack.ledger)
+            .key("pk", pk)
+            .key("sk", AttributeValue::S("BULLETIN".to_owned()))
+            .update_expression("SET due = :past")
+            .expression_attribute_values(
+                ":past",
+                AttributeValue::S("2026-01-01T00:00:00.000000Z".to_owned()),
+            )
+            .send()
+            .await
+            .unwrap();
+    }
+}
+
+async fn forget(rig: &Rig) {
+    for pk in windows(rig).await {
+        let gone = rig.cloud.dynamodb.delete_item().table_name(&rig.stack.ledger).key("pk", pk);
+        gone.key("sk", AttributeValue::S("BULLETIN".to_owned())).send().await.unwrap();
+    }
+}
+
+async fn windows(rig: &Rig) -> Vec<AttributeValue> {
+    let all = rig.cloud.dynamodb.scan().table_name(&rig.stack.ledger).send().await.unwrap();
+    let keys = all.items().iter().map(|item| item["pk"].clone());
+    keys.filter(|pk| pk.as_s().unwrap().starts_with("BUL#")).collect()
+}
