@@ -191,10 +191,18 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .ceilings()
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
-            .chain([("RouteTopics".to_owned(), ROUTED.to_owned())])
+            .chain([
+                ("RouteTopics".to_owned(), ROUTED.to_owned()),
+                ("SlackBotTokenSecret".to_owned(), secret("SlackBotTokenSecret")),
+            ])
             .collect(),
         names: BTreeMap::new(),
     }
+}
+
+/// The ARN of a secret, as a parameter gives it.
+fn secret(name: &str) -> String {
+    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}")
 }
 
 /// What the role's statements allow, in the order of the template.
