@@ -195,21 +195,20 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .ceilings()
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
-            .chain(SLACK.map(|(name, secret)| {
-                let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secret}");
-                (name.to_owned(), arn)
-            }))
-            .chain([("RouteTopics".to_owned(), ROUTED.to_owned())])
+            .chain([
+                ("RouteTopics".to_owned(), ROUTED.to_owned()),
+                ("SlackBotTokenSecret".to_owned(), secret("SlackBotTokenSecret")),
+                ("SlackSigningSecret".to_owned(), secret("SlackSigningSecret")),
+            ])
             .collect(),
         names: BTreeMap::new(),
     }
 }
 
-/// The parameters that switch Slack on, with a secret for each.
-const SLACK: [(&str, &str); 2] = [
-    ("SlackBotTokenSecret", "quell-slack-token-AbCdEf"),
-    ("SlackSigningSecret", "quell-slack-signing-AbCdEf"),
-];
+/// The ARN of a secret, as a parameter gives it.
+fn secret(name: &str) -> String {
+    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}")
+}
 
 /// What the role's statements allow, in the order of the template.
 pub fn granted(role: &Role) -> Vec<Permission> {

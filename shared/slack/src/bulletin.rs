@@ -13,10 +13,9 @@ use crate::{
 const LINES: usize = 20;
 
 pub fn posting(bulletin: &Bulletin) -> Posting {
-    let subject = bulletin.subject_line();
     let lines = fitted(limits::SECTION, |cap| lines(bulletin, cap));
     let mut blocks = vec![
-        header(&fitted(limits::HEADER, |cap| plain(&subject, cap))),
+        header(&fitted(limits::HEADER, |cap| bulletin.headline(|name| plain(name, cap)))),
         section(&text::phrase_up_to(&bulletin.status(), 1000)),
     ];
     if !lines.is_empty() {
@@ -25,7 +24,7 @@ pub fn posting(bulletin: &Bulletin) -> Posting {
     let command = fitted(limits::FIELD, |cap| text::markdown_up_to(&bulletin.command, cap));
     blocks.push(context(&[format!("Each of them: {command}")]));
     Posting {
-        text: fitted(limits::FIELD, |cap| text::phrase_up_to(&subject, cap)),
+        text: fitted(limits::FIELD, |cap| bulletin.headline(|name| text::phrase_up_to(name, cap))),
         blocks: Value::Array(blocks),
     }
 }

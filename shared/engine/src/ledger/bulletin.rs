@@ -84,7 +84,7 @@ impl Ledger {
             .expression_attribute_values(":document", text(&to_json(key, &stored)?))
             .expression_attribute_values(":line", text(&to_json(key, &tally.line)?))
             .return_values(ReturnValue::UpdatedNew);
-        let mut counters = "ADD total :one, critical :critical, #count :one".to_owned();
+        let mut counters = "ADD in_all :one, of_critical :critical, #count :one".to_owned();
         if let Some(most) = most {
             counters.push_str(", #keys :keys");
             update = update
@@ -104,7 +104,7 @@ impl Ledger {
         let counts = updated.attributes.unwrap_or_default();
         // What is not said is taken for many: it is counted, and told later.
         let counted = |name: &str| integer(&counts, name).unwrap_or(u64::MAX);
-        Ok(Counted { same: Some(counted(&count)), critical: counted("critical") })
+        Ok(Counted { same: Some(counted(&count)), critical: counted("of_critical") })
     }
 
     /// Takes the counts of a window that is over, so that nobody else tells them for a while. `None`: somebody else did.
@@ -141,9 +141,9 @@ impl Ledger {
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(window_key(&told.window)))
-            .condition_expression("due = :due AND total = :total")
+            .condition_expression("due = :due AND in_all = :in_all")
             .expression_attribute_values(":due", text(&told.due))
-            .expression_attribute_values(":total", number(told.total))
+            .expression_attribute_values(":in_all", number(told.total))
             .send()
             .await;
         unless_changed(gone.during("dynamodb:DeleteItem").map(drop))
@@ -195,8 +195,8 @@ pub(super) fn from_item(item: &Item) -> Result<Counts, LedgerError> {
     Ok(Counts {
         window: Window { subject, from, until },
         lines,
-        critical: integer(item, "critical").unwrap_or_default(),
-        total: integer(item, "total").unwrap_or_default(),
+        critical: integer(item, "of_critical").unwrap_or_default(),
+        total: integer(item, "in_all").unwrap_or_default(),
         due: string(item, "due").unwrap_or_default().to_owned(),
     })
 }
