@@ -1,19 +1,12 @@
 //! How people's orders reach the operator: signed with their own credentials, so that IAM says who they are.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4,
+use quell_engine::{
+    CallErrorKind,
+    function_url::{self, Reply},
+    ledger::{Record, Status},
 };
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
-use quell_engine::ledger::{Record, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
@@ -76,8 +69,6 @@ async fn sent(place: &Place, url: &str, order: &Value) -> Result<(u16, Vec<u8>),
             terminal::clean(url)
         )));
     }
-    let request = signed(place, url, order.to_string()).await?;
-    let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
     let unreachable = |reason: String| {
         Error::trouble(format!(
             "the operator at {} cannot be reached: {reason}",
@@ -85,52 +76,15 @@ async fn sent(place: &Place, url: &str, order: &Value) -> Result<(u16, Vec<u8>),
         ))
     };
     let answered = async {
-        let response =
-            connector.call(request).await.map_err(|error| unreachable(error.to_string()))?;
-        let status = response.status().as_u16();
-        let body = ByteStream::new(response.into_body()).collect().await;
-        let body = body.map_err(|error| unreachable(error.to_string()))?;
-        Ok((status, body.to_vec()))
+        match function_url::post(&place.aws, url, order.to_string()).await {
+            Ok(Reply { status, body }) => Ok((status, body)),
+            Err(error) if error.kind == CallErrorKind::NoAnswer => Err(unreachable(error.message)),
+            Err(error) => Err(Error::trouble(error.message)),
+        }
     };
     timeout(ANSWERS_WITHIN, answered).await.unwrap_or_else(|_| {
         Err(unreachable(format!("no answer within {} seconds", ANSWERS_WITHIN.as_secs())))
     })
-}
-
-/// The order as a request that is signed as IAM wants it.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html>
-async fn signed(place: &Place, url: &str, body: String) -> Result<HttpRequest, Error> {
-    let provider = place.aws.sdk().credentials_provider();
-    let provider = provider.ok_or_else(|| Error::trouble("there are no AWS credentials"))?;
-    let credentials = provider.provide_credentials().await;
-    let identity = credentials.map_err(|error| Error::Trouble(error.into()))?.into();
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(place.aws.region())
-        .name("lambda")
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| Error::Trouble(error.into()))?
-        .into();
-    const CONTENT: (&str, &str) = ("content-type", "application/json");
-    let signable = SignableRequest::new(
-        "POST",
-        url,
-        [CONTENT].into_iter(),
-        SignableBody::Bytes(body.as_bytes()),
-    )
-    .map_err(|error| Error::Trouble(error.into()))?;
-    let (instructions, _) =
-        sign(signable, &params).map_err(|error| Error::Trouble(error.into()))?.into_parts();
-    let mut request = HttpRequest::new(SdkBody::from(body));
-    request.set_method("POST").map_err(|error| Error::Trouble(error.into()))?;
-    request.set_uri(url).map_err(|error| Error::Trouble(error.into()))?;
-    request.headers_mut().insert(CONTENT.0, CONTENT.1);
-    for (name, value) in instructions.headers() {
-        request.headers_mut().insert(name.to_owned(), value.to_owned());
-    }
-    Ok(request)
 }
 
 /// How long the work on a record is waited for. Lambda tries twice more within three minutes.

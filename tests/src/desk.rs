@@ -27,7 +27,10 @@ use quell_local::{
 };
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, binary};
+use crate::{
+    buttons,
+    rig::{Rig, binary},
+};
 
 pub struct Desk {
     pub door: FrontDoor,
@@ -43,12 +46,42 @@ impl Desk {
 
     /// An operator that knows these ceilings, as the template would tell it. Empty: those of the stack.
     pub async fn open_under(stack: &Stack, functions: Vec<Arc<Function>>, ceilings: &str) -> Self {
+        let ceilings = (!ceilings.is_empty()).then(|| ("QUELL_CEILINGS".into(), ceilings.into()));
+        Self::open_with(stack, functions, ceilings.into_iter().collect(), Vec::new()).await
+    }
+
+    /// An operator that takes orders from Slack, brought by whoever holds this key. What it says there is noted.
+    pub async fn open_to_slack(stack: &Stack, functions: Vec<Arc<Function>>, key: &str) -> Self {
+        let environment = buttons::operator_environment();
+        Self::open_with(stack, functions, environment, vec![buttons::session(key)]).await
+    }
+
+    /// The same, where the function that would say it cannot be invoked.
+    pub async fn open_with_nobody_to_speak(
+        stack: &Stack,
+        functions: Vec<Arc<Function>>,
+        key: &str,
+    ) -> Self {
+        let mut environment = buttons::operator_environment();
+        for (name, value) in &mut environment {
+            if name == "QUELL_SLACK_FUNCTION" {
+                value.push_str("-gone");
+            }
+        }
+        Self::open_with(stack, functions, environment, vec![buttons::session(key)]).await
+    }
+
+    async fn open_with(
+        stack: &Stack,
+        functions: Vec<Arc<Function>>,
+        settings: Vec<(String, String)>,
+        more: Vec<Key>,
+    ) -> Self {
         let mut door = FrontDoor::at("127.0.0.1", 0).await.expect("there is a free port");
         let mut environment = stack.operator_environment(&door, &functions);
-        if !ceilings.is_empty() {
-            environment.retain(|(name, _)| name != "QUELL_CEILINGS");
-            environment.push(("QUELL_CEILINGS".to_owned(), ceilings.to_owned()));
-        }
+        environment.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
+        environment.extend(settings);
+        door.note(buttons::SPEAKER);
         let operator = Arc::new(Function::new(
             "operator",
             binary("operator"),
@@ -58,6 +91,7 @@ impl Desk {
         ));
         let mut keys: Vec<Key> = ["alice", "bob", "eve"].map(key).into();
         keys.push(Cloud::key());
+        keys.extend(more);
         door.open(Arc::clone(&operator), functions.clone(), keys);
         Self { door, operator, functions }
     }
@@ -66,6 +100,21 @@ impl Desk {
     pub async fn order(&self, person: &str, order: &Value) -> (u16, Value) {
         let request = signed(&self.door.url(), &key(person), SystemTime::now(), &order.to_string());
         sent(request).await
+    }
+
+    /// What the operator said in Slack since the last time, once it has said so much.
+    pub async fn said(&self, count: usize) -> Vec<Value> {
+        let mut said = Vec::new();
+        for _ in 0..600 {
+            let invoked = self.door.invocations().into_iter();
+            let to_slack = invoked.filter(|one| one.function == buttons::SPEAKER);
+            said.extend(to_slack.map(|one| one.event["slack"].clone()));
+            if said.len() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        said
     }
 
     /// Delivers the event to the function of its control, and returns the record that came of it.

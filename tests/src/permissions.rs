@@ -100,7 +100,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 47] = [
+const WHY: [(&str, &str); 49] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -111,7 +111,10 @@ const WHY: [(&str, &str); 47] = [
     ("dynamodb:GetItem", "reads a record, an order or an exemption"),
     ("dynamodb:PutItem", "writes what is about to be done before it is done"),
     ("dynamodb:Query", "finds what is due, what is parked, and exemptions"),
-    ("dynamodb:UpdateItem", "takes locks, counts budgets, and says where a record stands"),
+    (
+        "dynamodb:UpdateItem",
+        "takes locks, counts budgets, says where a record stands, and which message in Slack shows it",
+    ),
     (
         "ec2:AuthorizeSecurityGroupEgress",
         "makes the group that allows everything, so that connections are no longer tracked",
@@ -145,7 +148,11 @@ const WHY: [(&str, &str); 47] = [
     ),
     ("ec2:RevokeSecurityGroupEgress", "takes the rule out that AWS puts into every new group"),
     ("ec2:RevokeSecurityGroupIngress", "closes what is open to the world"),
-    ("lambda:InvokeFunction", "has a function look at a record or name a resource"),
+    (
+        "lambda:InvokeFunction",
+        "has another function do its part: look at a record, name a resource, take an order, speak in Slack",
+    ),
+    ("lambda:InvokeFunctionUrl", "hands what was pressed in Slack to the operator"),
     (
         "s3:DeleteBucketPolicy",
         "deletes a policy of which nothing is left, or that was not there (undo)",
@@ -168,6 +175,7 @@ const WHY: [(&str, &str); 47] = [
         "securityhub:BatchUpdateFindings",
         "says beside a finding what came of it (only if `SecurityHub` is yes)",
     ),
+    ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
@@ -183,9 +191,6 @@ pub fn why(action: &str) -> Option<&'static str> {
     WHY.iter().copied().chain(lambdas).find(|(of, _)| *of == action).map(|(_, why)| why)
 }
 
-/// The topic that routes of the policy may lead to.
-pub const ROUTED: &str = "arn:aws:sns:eu-west-1:123456789012:quell-routed";
-
 /// The project's stack with every function at this ceiling, with all that is optional, and one topic for routes.
 pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
     Deployment {
@@ -197,7 +202,6 @@ pub fn deployment(template: &Template, ceiling: &str) -> Deployment {
             .into_iter()
             .map(|name| (name, ceiling.to_owned()))
             .chain(OPTIONS.map(|(name, value)| (name.to_owned(), value.to_owned())))
-            .chain([("RouteTopics".to_owned(), ROUTED.to_owned())])
             .collect(),
         names: BTreeMap::new(),
     }

@@ -10,16 +10,17 @@ use quell_engine::{
     ledger::{Ledger, LedgerError},
     log,
     notify::Topic,
-    policy::acts,
+    policy::{Policy, acts},
     text,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Refusal},
     domain::Domain,
     recovery::{self, RecoveryError},
     request::{self, Url},
+    slack::Slack,
     verbs,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Operator {
     pub(crate) ledger: Ledger,
     pub(crate) topic: Topic,
     pub(crate) domain: Domain,
+    pub(crate) slack: Option<Slack>,
     /// By function: `act` or `observe`, as the template says.
     pub(crate) ceilings: BTreeMap<String, String>,
     pub(crate) account: String,
@@ -83,6 +85,14 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
             topic: Topic::new(aws, variable("QUELL_TOPIC_ARN")?),
             domain: Domain::new(aws, &variable("QUELL_FUNCTIONS")?, known, request_id.clone())
                 .map_err(|_| Failure::Setting("QUELL_FUNCTIONS"))?,
+            slack: match variable("QUELL_SLACK_ROLE") {
+                Ok(role) => {
+                    let slack = Slack::new(aws, &role, variable("QUELL_SLACK_FUNCTION")?);
+                    Some(slack.map_err(|_| Failure::Setting("QUELL_SLACK_ROLE"))?)
+                }
+                // Nobody may give orders in Slack.
+                Err(_) => None,
+            },
             ceilings: ceilings(&variable("QUELL_CEILINGS")?)
                 .ok_or(Failure::Setting("QUELL_CEILINGS"))?,
             account,
@@ -117,8 +127,24 @@ impl Operator {
 
     /// Who asks is known before anything that they say is looked at.
     async fn answer(&self, event: Value) -> Answer {
-        let parsed =
-            Url::read(event).and_then(|url| Ok((url.caller(&self.account)?, url.order()?)));
+        let url = Url::read(event).and_then(|url| Ok((url.caller(&self.account)?, url)));
+        let parsed = match url {
+            Ok((caller, url)) => {
+                let slack = self.slack.as_ref().filter(|slack| slack.is_brought_by(&caller));
+                match (slack, url.is_of_slack()) {
+                    (Some(slack), true) => return slack.answer(self, &url).await,
+                    (Some(_), false) => Err(Refusal::forbidden(
+                        "this role brings what people press in Slack, and gives no orders"
+                            .to_owned(),
+                    )),
+                    (None, true) => Err(Refusal::forbidden(
+                        "only Slack's buttons come this way; give orders with `quell`".to_owned(),
+                    )),
+                    (None, false) => url.order().map(|order| (caller, order)),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        };
         let (caller, order) = match parsed {
             Ok(parsed) => parsed,
             Err(refusal) => {
@@ -142,16 +168,21 @@ impl Operator {
     }
 
     /// The person whom the policy knows by this principal.
-    async fn caller(&self, arn: String) -> Result<request::Caller, crate::answer::Refusal> {
+    async fn caller(&self, arn: String) -> Result<request::Caller, Refusal> {
+        let policy = self.known_policy().await?;
+        let person = policy.person(&arn).map(|person| person.name.clone());
+        Ok(request::Caller { arn, person, policy })
+    }
+
+    /// The policy, by which people are known.
+    pub(crate) async fn known_policy(&self) -> Result<Policy, Refusal> {
         let policy = match self.ledger.policy().await {
             Ok(published) => published.map(|published| published.policy),
             // It knows nobody then; but stopping must still be possible.
             Err(LedgerError::Unreadable { .. } | LedgerError::Newer { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let policy = policy.unwrap_or_else(quell_engine::policy::Policy::observe);
-        let person = policy.person(&arn).map(|person| person.name.clone());
-        Ok(request::Caller { arn, person, policy })
+        Ok(policy.unwrap_or_else(Policy::observe))
     }
 }
 

@@ -5,6 +5,7 @@ mod domain;
 mod handler;
 mod recovery;
 mod request;
+mod slack;
 mod verbs;
 
 use quell_controls::REGISTRY;

@@ -171,11 +171,22 @@ impl Url {
         Ok(arn.to_owned())
     }
 
+    /// Whether it is where `slack-actions` brings what people press.
+    pub(crate) fn is_of_slack(&self) -> bool {
+        self.raw_path == "/slack"
+    }
+
     /// What the body asks for.
     pub(crate) fn order(&self) -> Result<Order, Refusal> {
         if self.raw_path != "/" && !self.raw_path.is_empty() {
             return Err(Refusal::absent("there is only the path /".to_owned()));
         }
+        serde_json::from_slice(&self.body()?)
+            .map_err(|error| Refusal::bad(format!("the body is no order: {error}")))
+    }
+
+    /// The body as it was sent.
+    pub(crate) fn body(&self) -> Result<Vec<u8>, Refusal> {
         if self.request_context.http.method != "POST" {
             return Err(Refusal::bad("orders are given with POST".to_owned()));
         }
@@ -192,11 +203,7 @@ impl Url {
         } else {
             body.as_bytes().to_vec()
         };
-        if decoded.len() > LONGEST {
-            return Err(too_long());
-        }
-        serde_json::from_slice(&decoded)
-            .map_err(|error| Refusal::bad(format!("the body is no order: {error}")))
+        if decoded.len() > LONGEST { Err(too_long()) } else { Ok(decoded) }
     }
 }
 

@@ -197,6 +197,11 @@ impl Clients {
         RetryPartition::custom("quell").client_rate_limiter(limiter).build()
     }
 
+    /// The connections, for what no client of the SDK's calls.
+    pub(crate) fn connector(&self) -> SharedHttpConnector {
+        self.connector.clone().unwrap_or_else(|| connector(TrustStore::default()))
+    }
+
     pub fn account(&self) -> &str {
         &self.account
     }
@@ -218,23 +223,37 @@ impl Clients {
 
     /// Whether the endpoint is on this very machine.
     pub fn is_loopback(&self) -> bool {
-        self.host().is_some_and(|host| {
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        })
+        self.sdk.endpoint_url().is_some_and(is_this_machine)
     }
 
     fn host(&self) -> Option<&str> {
-        let url = self.sdk.endpoint_url()?;
-        let host = url.split("://").last().unwrap_or(url);
-        let host = host.split(['/', '?']).next().unwrap_or(host);
-        Some(host.rsplit_once(':').map_or(host, |(host, _)| host))
+        self.sdk.endpoint_url().map(host_of)
     }
+}
+
+/// Whether an address is on this very machine.
+pub fn is_this_machine(url: &str) -> bool {
+    let host = host_of(url);
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    // Before an `@` anything can stand.
+    !url.contains('@') && (host == "localhost" || is_loopback)
+}
+
+fn host_of(url: &str) -> &str {
+    let host = url.split("://").last().unwrap_or(url);
+    let host = host.split(['/', '?']).next().unwrap_or(host);
+    host.rsplit_once(':').map_or(host, |(host, _)| host)
 }
 
 /// One connector for all clients: the SDK's own HTTP client makes another one whenever a client is made, and reads all
 /// root certificates for it. With ring: aws-lc costs 50 ms of CPU at every cold start.
 pub fn http_client() -> SharedHttpClient {
     http_client_of(connector(TrustStore::default()))
+}
+
+/// For servers that are not AWS's: with the root certificates of the system.
+pub fn web() -> SharedHttpConnector {
+    connector(TrustStore::default())
 }
 
 fn http_client_of(connector: SharedHttpConnector) -> SharedHttpClient {

@@ -8,6 +8,7 @@ pub mod brakes;
 pub mod control;
 pub mod error;
 pub mod evaluate;
+pub mod function_url;
 pub mod ledger;
 pub mod listen;
 pub mod log;

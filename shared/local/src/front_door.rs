@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -41,6 +41,7 @@ pub struct FrontDoor {
     listener: Option<TcpListener>,
     server: Option<JoinHandle<()>>,
     invocations: Arc<Mutex<Vec<Invoked>>>,
+    noted: BTreeSet<String>,
 }
 
 /// An access key of the account, and whose it is.
@@ -66,12 +67,23 @@ impl FrontDoor {
     pub async fn at(host: &str, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((host, port)).await?;
         let address = listener.local_addr()?.to_string();
-        Ok(Self { address, listener: Some(listener), server: None, invocations: Arc::default() })
+        Ok(Self {
+            address,
+            listener: Some(listener),
+            server: None,
+            invocations: Arc::default(),
+            noted: BTreeSet::new(),
+        })
     }
 
     /// Where it is: the function URL, and the endpoint of Lambda's API.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// Asynchronous invocations of this function are taken and noted, although it is not there.
+    pub fn note(&mut self, function: &str) {
+        self.noted.insert(function.to_owned());
     }
 
     /// Opens: `url` is behind the function URL, for those who hold one of the keys; the others can be invoked by name
@@ -83,6 +95,7 @@ impl FrontDoor {
             others: others.into_iter().map(|one| (one.name().to_owned(), one)).collect(),
             keys,
             invocations: Arc::clone(&self.invocations),
+            noted: std::mem::take(&mut self.noted),
         });
         let router = Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
@@ -115,6 +128,7 @@ struct Doors {
     others: BTreeMap<String, Arc<Function>>,
     keys: Vec<Key>,
     invocations: Arc<Mutex<Vec<Invoked>>>,
+    noted: BTreeSet<String>,
 }
 
 async fn invoke(
@@ -136,6 +150,9 @@ async fn invoke(
     let known = Invoked { function: name.clone(), waits, event };
     doors.invocations.lock().unwrap_or_else(PoisonError::into_inner).push(known);
     let Some(function) = doors.others.get(&name).cloned() else {
+        if !waits && doors.noted.contains(&name) {
+            return StatusCode::ACCEPTED.into_response();
+        }
         let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}");
         let message = format!("Function not found: {arn}");
         return (
@@ -183,7 +200,13 @@ async fn function_url(
         Err(message) => return forbidden(&message),
     };
     let event = request.event(key).to_string();
-    match doors.url.invoke(event).await {
+    // Who no longer waits for the answer has invoked it all the same.
+    let url = Arc::clone(&doors.url);
+    let invoked = tokio::spawn(async move { url.invoke(event).await });
+    let Ok(invoked) = invoked.await else {
+        return (StatusCode::BAD_GATEWAY, "Internal Server Error").into_response();
+    };
+    match invoked {
         Ok(attempt) => match attempt.answer {
             Answer::Response(response) => answered(&response),
             _ => (StatusCode::BAD_GATEWAY, "Internal Server Error").into_response(),

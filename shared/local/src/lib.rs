@@ -8,6 +8,8 @@ pub mod mapping;
 pub mod proxy;
 pub mod runtime_api;
 pub mod scenario;
+pub mod slack;
+pub mod source;
 pub mod stack;
 pub mod template;
 
@@ -17,5 +19,7 @@ pub use front_door::{FrontDoor, Invoked, Key};
 pub use mapping::Mapping;
 pub use proxy::Proxy;
 pub use runtime_api::{Answer, Attempt, DeadLetterQueue, Function, Invocation, LambdaError, Watch};
+pub use slack::SlackApi;
+pub use source::Source;
 pub use stack::Stack;
 pub use template::{Deployment, Template};

@@ -15,12 +15,27 @@ use tokio::{
 };
 
 use crate::{
-    Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, Template,
+    Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, SlackApi, Template,
     cloud::{ACCOUNT, REGION},
 };
 
 /// Parameters that deploy what is optional.
-pub const OPTIONS: [(&str, &str); 2] = [("SecurityHub", "yes"), ("ImportFindings", "yes")];
+pub const OPTIONS: [(&str, &str); 5] = [
+    ("SecurityHub", "yes"),
+    ("ImportFindings", "yes"),
+    ("RouteTopics", ROUTED),
+    (
+        "SlackBotTokenSecret",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:SlackBotTokenSecret",
+    ),
+    (
+        "SlackSigningSecret",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:SlackSigningSecret",
+    ),
+];
+
+/// The topic that routes of the policy may lead to.
+pub const ROUTED: &str = "arn:aws:sns:eu-west-1:123456789012:quell-routed";
 
 /// Trouble with the emulator, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +49,13 @@ pub struct Stack {
     cloud: Cloud,
     inbox: String,
     dead_letters: String,
+}
+
+/// A queue of the topic's messages as they were given to it, with a queue for what nobody handles.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub queue: String,
+    pub dead_letters: String,
 }
 
 /// A message as a queue gets it that is subscribed to the topic.
@@ -80,17 +102,7 @@ impl Stack {
         let topic = topic.topic_arn.ok_or("CreateTopic gave no ARN")?;
         let inbox = make_queue(cloud, &format!("{prefix}-inbox")).await?;
         let dead_letters = make_queue(cloud, &format!("{prefix}-dead-letters")).await?;
-        let attributes = cloud
-            .sqs
-            .get_queue_attributes()
-            .queue_url(&inbox)
-            .attribute_names(QueueAttributeName::QueueArn)
-            .send()
-            .await?;
-        let arn = attributes
-            .attributes()
-            .and_then(|attributes| attributes.get(&QueueAttributeName::QueueArn))
-            .ok_or("GetQueueAttributes gave no ARN")?;
+        let arn = queue_arn(cloud, &inbox).await?;
         cloud.sns.subscribe().topic_arn(&topic).protocol("sqs").endpoint(arn).send().await?;
         Ok(Self {
             ledger,
@@ -154,6 +166,55 @@ impl Stack {
         let by = format!("arn:aws:iam::{ACCOUNT}:root");
         ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
         Ok(())
+    }
+
+    /// Subscribes a queue as a function's source, which gives an item up after so many deliveries.
+    pub async fn listen(&self, name: &str, deliveries: u32) -> Result<Listener, Error> {
+        let dead_letters = make_queue(&self.cloud, &format!("{}-{name}-dead", self.name)).await?;
+        let given_up = serde_json::json!({
+            "deadLetterTargetArn": queue_arn(&self.cloud, &dead_letters).await?,
+            "maxReceiveCount": deliveries,
+        });
+        let queue = self.cloud.sqs.create_queue().queue_name(format!("{}-{name}", self.name));
+        let queue = queue
+            .attributes(QueueAttributeName::RedrivePolicy, given_up.to_string())
+            .attributes(QueueAttributeName::VisibilityTimeout, "360")
+            .send()
+            .await?;
+        let queue = queue.queue_url.ok_or("CreateQueue gave no URL")?;
+        let subscribe = self.cloud.sns.subscribe().topic_arn(&self.topic).protocol("sqs");
+        subscribe
+            .endpoint(queue_arn(&self.cloud, &queue).await?)
+            .attributes("RawMessageDelivery", "true")
+            .send()
+            .await?;
+        Ok(Listener { queue, dead_letters })
+    }
+
+    /// Keeps a secret, and returns its ARN.
+    pub async fn keep_secret(&self, name: &str, value: &str) -> Result<String, Error> {
+        let create = self.cloud.secretsmanager.create_secret();
+        let kept = create.name(format!("{}-{name}", self.name)).secret_string(value).send().await?;
+        Ok(kept.arn.ok_or("CreateSecret gave no ARN")?)
+    }
+
+    /// What the function `slack` of this stack is given.
+    pub fn slack_environment(
+        &self,
+        secret: &str,
+        channel: &str,
+        api: &SlackApi,
+    ) -> Vec<(String, String)> {
+        let mut environment = self.environment("observe");
+        environment.extend(
+            [
+                ("QUELL_SLACK_SECRET", secret),
+                ("QUELL_SLACK_CHANNEL", channel),
+                ("QUELL_SLACK_STAND_IN", &api.url()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment
     }
 
     /// What the operator of this stack is given. It wakes these functions through the front door.
@@ -267,7 +328,7 @@ impl Stack {
     }
 
     /// Empties a queue.
-    async fn received(&self, queue: &str) -> Result<Vec<aws_sdk_sqs::types::Message>, Error> {
+    pub async fn received(&self, queue: &str) -> Result<Vec<aws_sdk_sqs::types::Message>, Error> {
         let sqs = &self.cloud.sqs;
         let mut all = Vec::new();
         loop {
@@ -360,6 +421,13 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
 pub(crate) async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
     let queue = cloud.sqs.create_queue().queue_name(name).send().await?;
     Ok(queue.queue_url.ok_or("CreateQueue gave no URL")?)
+}
+
+async fn queue_arn(cloud: &Cloud, queue: &str) -> Result<String, Error> {
+    let asked = cloud.sqs.get_queue_attributes().queue_url(queue);
+    let asked = asked.attribute_names(QueueAttributeName::QueueArn).send().await?;
+    let arn = asked.attributes().and_then(|known| known.get(&QueueAttributeName::QueueArn));
+    Ok(arn.ok_or("GetQueueAttributes gave no ARN")?.clone())
 }
 
 /// One plain request. An HTTP client is not worth having for it.

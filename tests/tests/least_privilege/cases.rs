@@ -16,12 +16,13 @@ use quell_local::{
     cloud::{ACCOUNT, REGION},
     proxy::{Calls, Fault, Proxy},
     scenario::{self, Staged},
+    stack::ROUTED,
 };
+use quell_slack::Action;
 use quell_tests::{
+    buttons::{ALICE, BOB, button},
     desk::{arn, people, sent},
-    findings,
-    permissions::ROUTED,
-    root,
+    findings, root,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,8 @@ enum Play {
     Control(&'static str, OfControl),
     Operator(OfOperator),
     SecurityHub(OfSecurityHub),
+    Pressed,
+    Slack,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +115,16 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Heeds, "recovery has an order heeded of which the word was lost"),
         ]
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::Operator(play) })
-        .into();
+        .into_iter()
+        .chain([pressed()])
+        .collect();
+    }
+    if function == "slack-actions" {
+        return vec![pressed()];
+    }
+    if function == "slack" {
+        let name = "a record is told, and told once more when it has moved on".to_owned();
+        return vec![Case { name, play: Play::Slack }];
     }
     if function == "security-hub" {
         use OfSecurityHub::{Denied, Fixed, Imported, Observed, Undone};
@@ -171,6 +183,12 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     cases
 }
 
+/// What takes `slack-actions` and the operator.
+fn pressed() -> Case {
+    let name = "a button in Slack that is refused to one is pressed by another";
+    Case { name: name.to_owned(), play: Play::Pressed }
+}
+
 impl Case {
     /// Plays it; what it was to show did not come about: an error.
     pub(crate) async fn play(&self, scene: &Scene, proxy: &Proxy) -> Result<(), Failed> {
@@ -179,6 +197,8 @@ impl Case {
             Play::Control(control, play) => of_control(scene, control, play).await,
             Play::Operator(play) => of_operator(scene, play).await,
             Play::SecurityHub(play) => Box::pin(of_security_hub(scene, play)).await,
+            Play::Pressed => pressed_in_slack(scene).await,
+            Play::Slack => of_slack(scene).await,
         }
     }
 }
@@ -541,6 +561,42 @@ async fn of_security_hub(scene: &Scene, play: OfSecurityHub) -> Result<(), Faile
     let finding = findings::read(&scene.cloud, &id).await.ok_or("there is no finding")?;
     let is = finding.workflow().and_then(|workflow| workflow.status());
     check(is.is_some_and(|is| is.as_str() == status), || format!("{id} is {is:?}"))
+}
+
+async fn pressed_in_slack(scene: &Scene) -> Result<(), Failed> {
+    let mut policy = people(Mode::Approve);
+    for (person, member) in policy.people.iter_mut().zip([ALICE, BOB]) {
+        person.slack = Some(member.to_owned());
+    }
+    publish(scene, policy).await;
+    let staged = scene.stage("s3-public-acl").await;
+    let record = scene.comes_to(&staged, "pending").await?;
+    let button = button(&record);
+    let told = scene.press(ALICE, Action::Approve, &button).await?;
+    check(told.contains("somebody else must approve it"), || told)?;
+    let told = scene.press(BOB, Action::Approve, &button).await?;
+    check(told.starts_with("approved by bob"), || told)?;
+    rests(scene, &record.id, Status::Fixed).await
+}
+
+async fn of_slack(scene: &Scene) -> Result<(), Failed> {
+    for revision in [1, 2] {
+        let notice = json!({
+            "kind": "remediation", "version": 1, "revision": revision, "record": "5f0c6a1de2b94c77",
+            "control": {
+                "id": "s3-public-acl", "title": "", "risk": "Anyone can list it.",
+                "severity": "high", "safety": "safe", "function": "s3-exposure", "runbook": "",
+            },
+            "outcome": "observed", "mode": "observe",
+            "resource": {"name": "photos", "arn": "arn:aws:s3:::photos", "console": ""},
+            "account": ACCOUNT, "region": REGION, "event": {"id": "1"},
+            "detected": "2026-03-01T02:03:09Z", "changes": [], "applied": false, "notes": [],
+        });
+        scene.tell_slack(&notice).await?;
+    }
+    let seen = scene.slack_api.messages();
+    let updates = seen.first().map(|message| message.updates);
+    check(updates == Some(1) && seen.len() == 2, || format!("people see {seen:?}"))
 }
 
 async fn publish(scene: &Scene, policy: Policy) {

@@ -49,6 +49,8 @@ functions!(
     operator = "operator",
     audit_trail = "audit-trail",
     security_hub = "security-hub",
+    slack_actions = "slack-actions",
+    slack = "slack",
 );
 
 #[test]

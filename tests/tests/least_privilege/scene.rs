@@ -17,13 +17,16 @@ use quell_engine::{
     ledger::{Ledger, Order, Ordered, Record, Verb},
 };
 use quell_local::{
-    Answer, Cloud, Emulator, FrontDoor, Function, Stack, Template,
+    Answer, Cloud, Emulator, FrontDoor, Function, Key, SlackApi, Stack, Template,
     cloud::{ACCOUNT, REGION},
     iam::Role,
-    proxy::{Entry, Proxy},
+    proxy::{Caller, Entry, Proxy},
     scenario::{self, Staged},
+    slack::TOKEN,
 };
+use quell_slack::{Action, Button};
 use quell_tests::{
+    buttons::{self, Post},
     desk::{arn, key, sent, signed},
     permissions::Removed,
     rig::binary,
@@ -36,6 +39,10 @@ pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     template: Template,
     stack: Stack,
+    /// The ARN of the Slack app's signing secret.
+    signing_secret: String,
+    /// The ARN of the secret that it takes.
+    secret: String,
     scenes: AtomicUsize,
     _emulator: Emulator,
 }
@@ -49,7 +56,12 @@ pub(crate) struct Scene {
     pub(crate) name: String,
     pub(crate) operator: Arc<Function>,
     pub(crate) security_hub: Arc<Function>,
+    pub(crate) slack: Function,
+    pub(crate) slack_api: SlackApi,
     functions: Vec<Arc<Function>>,
+    slack_actions: Function,
+    /// Its way to the operator's URL.
+    _way: Caller,
     door: FrontDoor,
 }
 
@@ -57,8 +69,11 @@ impl Stage {
     pub(crate) async fn set() -> Self {
         let emulator = Emulator::start().unwrap();
         let cloud = emulator.cloud();
+        let stack = Stack::deploy(&cloud).await.unwrap();
         Self {
-            stack: Stack::deploy(&cloud).await.unwrap(),
+            secret: stack.keep_secret("slack", TOKEN).await.unwrap(),
+            signing_secret: stack.keep_secret("signing", buttons::SECRET).await.unwrap(),
+            stack,
             cloud,
             proxy: Proxy::start(&emulator.endpoint).unwrap(),
             template: Template::of_the_project().unwrap(),
@@ -75,37 +90,69 @@ impl Stage {
         let stack = self.stack.with_ledger(&format!("quell-{name}")).await.unwrap();
         let ledger =
             Ledger::new(&Clients::new(self.cloud.sdk.clone(), ACCOUNT), stack.ledger.as_str());
-        let deployed = |function: &str, environment: Vec<(String, String)>| {
+        let assumed = |function: &str| {
             let role = self.role(function, &stack);
-            let role = match removed.filter(|removed| removed.function == function) {
+            self.proxy.assume(match removed.filter(|removed| removed.function == function) {
                 Some(removed) => removed.from(&role),
                 None => role,
-            };
-            let key = self.proxy.assume(role);
+            })
+        };
+        let deployed = |function: &str, environment: Vec<(String, String)>| {
+            let key = assumed(function);
             let (name, program) = (stack.function_name(function), binary(function));
             let function = Function::new(name, program, environment, Duration::from_secs(60), 256);
-            Arc::new(function.through(&self.proxy).signing_with(key))
+            function.through(&self.proxy).signing_with(key)
         };
         let names = REGISTRY.iter().map(|meta| meta.function).collect::<BTreeSet<_>>();
-        let functions: Vec<_> =
-            names.into_iter().map(|name| deployed(name, stack.environment("act"))).collect();
+        let functions: Vec<_> = names
+            .into_iter()
+            .map(|name| Arc::new(deployed(name, stack.environment("act"))))
+            .collect();
+        let slack_api = SlackApi::start(&[CHANNEL]).await.unwrap();
+        let slack = deployed("slack", stack.slack_environment(&self.secret, CHANNEL, &slack_api));
 
         let mut door = FrontDoor::at("127.0.0.1", 0).await.unwrap();
-        self.proxy.route("Lambda", door.url().trim_end_matches('/')).unwrap();
+        let name_of_operator = stack.function_name("operator");
+        let url = door.url();
+        self.proxy.function_url(&name_of_operator, url.trim_end_matches('/')).unwrap();
         let mut environment = stack.operator_environment(&door, &functions);
+        environment.extend(buttons::operator_environment());
         // Through the proxy, as everything else.
         environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL_LAMBDA");
-        let operator = deployed("operator", environment);
-        let keys = ["alice", "bob"].map(key).into();
+        let operator = Arc::new(deployed("operator", environment));
+        let key_of_slack = assumed("slack-actions");
+        let way = self.proxy.caller(&stack.function_name("slack-actions")).unwrap();
+        let slack_actions = buttons::function(&stack, &way.endpoint, &self.signing_secret)
+            .through(&self.proxy)
+            .signing_with(key_of_slack.clone());
+        let mut keys: Vec<Key> = ["alice", "bob"].map(key).into();
+        keys.push(buttons::session(&key_of_slack));
+        door.note(buttons::SPEAKER);
         door.open(Arc::clone(&operator), functions.clone(), keys);
-        let security_hub = deployed("security-hub", stack.security_hub_environment(true));
-        let cloud = self.cloud.clone();
-        Scene { cloud, stack, ledger, name, operator, security_hub, functions, door }
+        let security_hub = Arc::new(deployed("security-hub", stack.security_hub_environment(true)));
+        Scene {
+            cloud: self.cloud.clone(),
+            stack,
+            ledger,
+            name,
+            operator,
+            security_hub,
+            slack,
+            slack_api,
+            functions,
+            slack_actions,
+            _way: way,
+            door,
+        }
     }
 
     /// The role of a function in this stack, with the ceiling `act`.
     fn role(&self, function: &str, stack: &Stack) -> Role {
-        self.template.role(function, &stack.deployment(&self.template, "act")).unwrap()
+        let mut deployment = stack.deployment(&self.template, "act");
+        let secret = self.signing_secret.clone();
+        deployment.parameters.insert("SlackSigningSecret".to_owned(), secret);
+        deployment.parameters.insert("SlackBotTokenSecret".to_owned(), self.secret.clone());
+        self.template.role(function, &deployment).unwrap()
     }
 
     /// What a function called, in its scene.
@@ -114,6 +161,9 @@ impl Stage {
         self.proxy.log().into_iter().filter(|call| call.caller == name).collect()
     }
 }
+
+/// Where messages appear in Slack.
+const CHANNEL: &str = "C0123456789";
 
 /// What a case says when it fails.
 pub(crate) type Failed = String;
@@ -231,6 +281,39 @@ impl Scene {
         match self.security_hub.invoke(batch).await.unwrap().answer {
             Answer::Response(response) if response["batchItemFailures"] == json!([]) => Ok(()),
             other => Err(format!("Security Hub does not know it: {other:?}")),
+        }
+    }
+
+    /// Presses a button in Slack, and returns what the member is told there.
+    pub(crate) async fn press(
+        &self,
+        member: &str,
+        action: Action,
+        button: &Button,
+    ) -> Result<String, Failed> {
+        let post = Post::signed(buttons::pressed(member, action, button));
+        let (status, _) = post.to(&self.slack_actions).await;
+        check(status == 200, || format!("{action} by {member}: {status}"))?;
+        for _ in 0..200 {
+            let invoked = self.door.invocations().into_iter();
+            let mut said = invoked.filter(|one| one.function == buttons::SPEAKER);
+            if let Some(said) = said.next() {
+                let text = said.event["slack"]["reply"]["text"].as_str();
+                return Ok(text.unwrap_or_default().to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(format!("{action} by {member}: nothing is said"))
+    }
+
+    /// Hands the notice to the function that tells Slack, as its queue does.
+    pub(crate) async fn tell_slack(&self, notice: &Value) -> Result<(), Failed> {
+        let item = json!({"messageId": "1", "body": notice.to_string()});
+        let event = json!({"Records": [item]});
+        match self.slack.invoke(event.to_string()).await.unwrap().answer {
+            Answer::Response(said) if said["batchItemFailures"] == json!([]) => Ok(()),
+            Answer::Response(_) => Err(format!("not said: {}", self.slack.log().join("\n"))),
+            other => Err(format!("slack failed: {:?}", other.error_message())),
         }
     }
 

@@ -34,6 +34,15 @@ pub(crate) const ENGINE: &[&str] = &[
 /// What a function without controls may do beside: obey people, and look after what was left unfinished.
 const OPERATOR: &[&str] = &["dynamodb:DeleteItem", "dynamodb:Query", "lambda:InvokeFunction"];
 
+/// The function whose URL is public: it answers requests, and is invoked in no other way.
+const PUBLIC: &str = "slack-actions";
+
+/// What Lambda does for a function that has a queue before it.
+const LISTENER: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+
+/// Functions that hear of messages and send none.
+const LISTENERS: &[&str] = &["slack"];
+
 /// Actions that IAM cannot bind to a resource.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
 const UNBOUND: &[&str] = &[
@@ -267,7 +276,8 @@ fn leaves<'a>(pattern: &'a Value, path: &str, found: &mut Vec<(String, &'a Value
 /// An event on which a function fails is tried again, then kept.
 pub(crate) fn failed_events_are_kept(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
-    for Function { id, properties, .. } in template.functions() {
+    for function in template.functions().iter().filter(|function| !is_public(function)) {
+        let Function { id, properties, .. } = function;
         if properties["EventInvokeConfig"]["MaximumRetryAttempts"] != 2 {
             complaints.push(format!("{id}: is not tried twice more"));
         }
@@ -412,6 +422,77 @@ fn beats(template: &Template) -> Vec<&str> {
         .collect()
 }
 
+/// A queue before a function hears the topic alone, gets its messages as they are, outlasts its function, and keeps
+/// what nobody handles where the function's other failures wait.
+pub(crate) fn sources_lose_nothing(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let functions = template.functions();
+    for (id, source) in template.all("AWS::Lambda::EventSourceMapping") {
+        let Some((queue, properties)) =
+            template.referred("AWS::SQS::Queue", &source["EventSourceArn"])
+        else {
+            complaints.push(format!("{id}: comes from no queue"));
+            continue;
+        };
+        let function = target(&source["FunctionName"]).unwrap_or_default();
+        let Some(function) = functions.iter().find(|one| one.id == function) else {
+            complaints.push(format!("{id}: leads to no function"));
+            continue;
+        };
+        if source["FunctionResponseTypes"] != json!(["ReportBatchItemFailures"]) {
+            complaints.push(format!("{id}: repeats what was handled"));
+        }
+        let timeout = function.properties["Timeout"].as_u64().unwrap_or(u64::MAX);
+        let hidden = properties["VisibilityTimeout"].as_u64().unwrap_or_default();
+        if hidden < timeout.saturating_mul(6) {
+            complaints.push(format!("{queue}: shows a message again while it is worked on"));
+        }
+        let kept = &properties["RedrivePolicy"];
+        let letters = &function.properties["DeadLetterQueue"]["TargetArn"];
+        if kept["deadLetterTargetArn"] != *letters
+            || kept["maxReceiveCount"].as_u64().is_none_or(|count| count < 10)
+        {
+            complaints.push(format!("{queue}: gives messages up too early, or for good"));
+        }
+        let subscriptions: Vec<_> = template
+            .all("AWS::SNS::Subscription")
+            .into_iter()
+            .filter(|(_, one)| one["Endpoint"] == arn_of(queue))
+            .collect();
+        let is_raw = |one: &Value| {
+            one["Protocol"] == "sqs"
+                && one["RawMessageDelivery"] == true
+                && target(&one["TopicArn"]) == Some(MESSAGES)
+                && one["RedrivePolicy"]["deadLetterTargetArn"] == *letters
+        };
+        if !matches!(subscriptions.as_slice(), [(_, one)] if is_raw(one)) {
+            complaints
+                .push(format!("{queue}: does not hear {MESSAGES} as it speaks, or loses of it"));
+        }
+        for queue in [queue, target(letters).unwrap_or_default()] {
+            let admitted: Vec<_> = template
+                .all("AWS::SQS::QueuePolicy")
+                .into_iter()
+                .filter(|(_, policy)| {
+                    list(&policy["Queues"]).iter().any(|one| target(one) == Some(queue))
+                })
+                .flat_map(|(_, policy)| list(&policy["PolicyDocument"]["Statement"]))
+                .collect();
+            let expected = json!({"ArnEquals": {"aws:SourceArn": {"Ref": MESSAGES}}});
+            let is_bound = |one: &&Value| {
+                one["Principal"] == json!({"Service": "sns.amazonaws.com"})
+                    && one["Action"] == "sqs:SendMessage"
+                    && one["Resource"] == arn_of(queue)
+                    && one["Condition"] == expected
+            };
+            if admitted.len() != 1 || !admitted.iter().all(is_bound) {
+                complaints.push(format!("{queue}: admits others than {MESSAGES}"));
+            }
+        }
+    }
+    complaints
+}
+
 /// An alarm for whatever can go wrong without anyone being told.
 pub(crate) fn failures_raise_alarms(template: &Template) -> Vec<String> {
     let mut watched: BTreeSet<(String, String)> = BTreeSet::new();
@@ -552,7 +633,10 @@ pub(crate) fn publishers_may_use_the_key(template: &Template) -> Vec<String> {
         };
         let statements = list(&policy["KeyPolicy"]["Statement"]);
         // Who is fed by the topic has nothing to say in it.
-        for function in template.functions().iter().filter(|one| !is_fed(template, &one.id)) {
+        let tells = |function: &&Function| {
+            !is_public(function) && !only_listens(function) && !is_fed(template, &function.id)
+        };
+        for function in template.functions().iter().filter(tells) {
             let role = target(&function.properties["Role"]).unwrap_or_default();
             let publishes = template.statements(role).into_iter().any(|statement| {
                 texts(&statement["Action"]).contains(&"sns:Publish")
@@ -616,7 +700,7 @@ pub(crate) fn services_are_bound(template: &Template) -> Vec<String> {
         }
     }
     for (id, permission) in template.all("AWS::Lambda::Permission") {
-        if permission["SourceArn"].is_null() {
+        if permission["SourceArn"].is_null() && !opens_the_url(template, permission) {
             complaints
                 .push(format!("{id}: admits {} for whomever it acts", permission["Principal"]));
         }
@@ -686,10 +770,34 @@ pub(crate) fn ceiling(function: &Function) -> Option<&str> {
     function.properties["Environment"]["Variables"]["QUELL_CEILING"]["Ref"].as_str()
 }
 
+/// Whether a function is the one that the internet reaches.
+fn is_public(function: &Function) -> bool {
+    function.metadata["BuildProperties"]["Binary"] == PUBLIC
+}
+
+/// Whether a permission lets the internet in through the public URL, and in no other way.
+fn opens_the_url(template: &Template, permission: &Value) -> bool {
+    let functions = template.functions();
+    let public = functions.iter().find(|function| is_public(function));
+    let is_of_it = public.is_some_and(|public| permission["FunctionName"]["Ref"] == public.id);
+    let through_it = match permission["Action"].as_str() {
+        Some("lambda:InvokeFunctionUrl") => permission["FunctionUrlAuthType"] == "NONE",
+        Some("lambda:InvokeFunction") => permission["InvokedViaFunctionUrl"] == true,
+        _ => false,
+    };
+    is_of_it && through_it && permission["Principal"] == "*"
+}
+
 /// Whether a function looks at customers' resources at all.
 fn serves_controls(function: &Function) -> bool {
     let binary = function.metadata["BuildProperties"]["Binary"].as_str();
     REGISTRY.iter().any(|meta| Some(meta.function) == binary)
+}
+
+/// Whether a function tells elsewhere what others publish.
+fn only_listens(function: &Function) -> bool {
+    let binary = function.metadata["BuildProperties"]["Binary"].as_str();
+    binary.is_some_and(|binary| LISTENERS.contains(&binary))
 }
 
 /// Only those whom IAM names get through the function URL, orders wake only functions that serve controls, and of the
@@ -697,16 +805,20 @@ fn serves_controls(function: &Function) -> bool {
 pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
     let mut complaints = Vec::new();
     let functions = template.functions();
-    for function in &functions {
+    for function in functions.iter().filter(|function| !is_public(function)) {
         let Function { id, properties, .. } = function;
         let url = &properties["FunctionUrlConfig"];
-        if !url.is_null() && (url["AuthType"] != "AWS_IAM" || serves_controls(function)) {
+        if !url.is_null()
+            && (url["AuthType"] != "AWS_IAM" || serves_controls(function) || only_listens(function))
+        {
             complaints.push(format!("{id}: can be called by people whom IAM does not know"));
         }
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
         let families: &[&str] = if serves_controls(function) {
             &["BUD#*", "LCK#*", "OWN#*", "REC#*"]
+        } else if only_listens(function) {
+            &["SLK#*"]
         } else {
             &["APR#*", "EXM#*", "HLT#halt", "REC#*"]
         };
@@ -722,7 +834,7 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
                 complaints.push(format!("{role}: {} is not bound to its items", statement["Sid"]));
             }
         }
-        if serves_controls(function) {
+        if serves_controls(function) || only_listens(function) {
             let more = statements.iter().flat_map(|statement| texts(&statement["Action"]));
             for action in more.filter(|action| OPERATOR.contains(action)) {
                 complaints.push(format!("{role}: may {action}, which only people's orders need"));
@@ -776,6 +888,123 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
     complaints
 }
 
+/// With Slack on, one function has a public URL, with both permissions that it needs; it may read its secret and ask the
+/// operator, who knows its role, and nothing else. With Slack off nothing of it is there.
+pub(crate) fn slack_is_guarded(template: &Template) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let (off, on) = (template.deployed(&[]), template.deployed(&[SLACK]));
+    for kind in ["AWS::Lambda::Url", "AWS::Lambda::Permission"] {
+        for (id, properties) in off.all(kind) {
+            if properties["SourceArn"].is_null() {
+                complaints.push(format!("{id}: is there without Slack"));
+            }
+        }
+    }
+    if off.functions().iter().any(is_public) {
+        complaints.push(format!("{PUBLIC}: is there without Slack"));
+    }
+    let functions = on.functions();
+    let Some(public) = functions.iter().find(|function| is_public(function)) else {
+        complaints.push(format!("{PUBLIC}: is not there with Slack"));
+        return complaints;
+    };
+    let (id, role) = (&public.id, target(&public.properties["Role"]).unwrap_or_default());
+    let urls = on.all("AWS::Lambda::Url");
+    let is_its_url = |(_, url): &(&str, &Value)| {
+        url["AuthType"] == "NONE" && url["TargetFunctionArn"] == arn_of(id)
+    };
+    if urls.len() != 1
+        || !urls.iter().all(is_its_url)
+        || !public.properties["FunctionUrlConfig"].is_null()
+    {
+        complaints.push(format!("{id}: is not the one function with a public URL"));
+    }
+    for action in ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] {
+        let opens = on.all("AWS::Lambda::Permission").into_iter().any(|(_, permission)| {
+            permission["Action"] == action && opens_the_url(&on, permission)
+        });
+        if !opens {
+            complaints.push(format!("{id}: its URL has no permission to {action}"));
+        }
+    }
+    let place =
+        "${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}";
+    let function = |name: &str| json!({"Fn::Sub": format!("arn:{place}-{name}")});
+    let operator = function("operator");
+    let may: Vec<Value> = on
+        .statements(role)
+        .into_iter()
+        .filter(|statement| !matches!(statement["Sid"].as_str(), Some("Logs" | "Trace")))
+        .map(|statement| {
+            json!([statement["Action"], statement["Resource"], statement["Condition"]])
+        })
+        .collect();
+    let expected = [
+        json!(["secretsmanager:GetSecretValue", {"Ref": SLACK.0}, null]),
+        json!([
+            "lambda:InvokeFunctionUrl",
+            operator,
+            {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+        ]),
+        json!(["lambda:InvokeFunction", operator, {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}]),
+    ];
+    if may != expected {
+        complaints.push(format!("{role}: may not do exactly what it needs"));
+    }
+    let bounded = &template.root["Resources"][id]["Properties"]["ReservedConcurrentExecutions"];
+    if bounded["Fn::If"][1]["Ref"] != "SlackActionsConcurrency" {
+        complaints.push(format!("{id}: may take all concurrency of the account"));
+    }
+    let known_as =
+        [("QUELL_SLACK_ROLE", arn_of(role)), ("QUELL_SLACK_FUNCTION", function("slack"))];
+    for reached in &functions {
+        let variables = &reached.properties["Environment"]["Variables"];
+        if variables["QUELL_PUBLIC_FUNCTION"] != function(PUBLIC) {
+            complaints.push(format!("{}: does not know which function is public", reached.id));
+        }
+        let is_operator = !reached.properties["FunctionUrlConfig"].is_null();
+        for (name, value) in &known_as {
+            let expected = if is_operator { value } else { &Value::Null };
+            if variables[name] != *expected {
+                complaints.push(format!("{}: {name} is not what it should be", reached.id));
+            }
+        }
+        if !is_operator {
+            continue;
+        }
+        let role = target(&reached.properties["Role"]).unwrap_or_default();
+        let only_with_slack: Vec<Value> = on
+            .statements(role)
+            .into_iter()
+            .filter(|statement| !off.statements(role).contains(statement))
+            .map(|statement| {
+                json!([statement["Action"], statement["Resource"], statement["Condition"]])
+            })
+            .collect();
+        let expected = [
+            json!([
+                ["dynamodb:DeleteItem", "dynamodb:PutItem"],
+                arn_of("Ledger"),
+                {
+                    "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["NONCE#*"]},
+                    "Null": {"dynamodb:LeadingKeys": "false"},
+                },
+            ]),
+            json!(["lambda:InvokeFunction", function("slack"), null]),
+        ];
+        if only_with_slack != expected {
+            complaints.push(format!("{role}: may with Slack what it does not need"));
+        }
+    }
+    complaints
+}
+
+/// The parameter that switches buttons on.
+pub(crate) const SLACK: (&str, &str) = (
+    "SlackSigningSecret",
+    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:quell-slack-signing-AbCdEf",
+);
+
 /// What a role may do beside what the engine and the operator need.
 pub(crate) fn customer_actions(template: &Template, role: &str) -> BTreeSet<String> {
     template
@@ -783,7 +1012,7 @@ pub(crate) fn customer_actions(template: &Template, role: &str) -> BTreeSet<Stri
         .into_iter()
         .filter(|statement| statement["Effect"] == "Allow")
         .flat_map(|statement| texts(&statement["Action"]))
-        .filter(|action| !ENGINE.contains(action) && !OPERATOR.contains(action))
+        .filter(|action| ![ENGINE, OPERATOR, LISTENER].iter().any(|own| own.contains(action)))
         .map(str::to_owned)
         .collect()
 }

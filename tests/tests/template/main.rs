@@ -197,8 +197,63 @@ const LINTS: &[(Lint, &[Fault])] = &[
         ],
     ),
     (
+        lints::sources_lose_nothing,
+        &[
+            (
+                "/Resources/SlackSource/Properties/FunctionResponseTypes",
+                "",
+                "SlackSource: repeats what was handled",
+            ),
+            (
+                "/Resources/SlackSource/Properties/FunctionName/Ref",
+                r#""OtherFunction""#,
+                "SlackSource: leads to no function",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/VisibilityTimeout",
+                "60",
+                "SlackMessages: shows a message again",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: gives messages up",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy/maxReceiveCount",
+                "1",
+                "SlackMessages: gives messages up",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RawMessageDelivery",
+                "false",
+                "SlackMessages: does not hear Messages",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: does not hear Messages",
+            ),
+            (
+                "/Resources/SlackMessagesPolicy/Properties/PolicyDocument/Statement/0/Condition",
+                "",
+                "SlackMessages: admits others than Messages",
+            ),
+            (
+                "/Resources/SlackDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Principal",
+                r#""*""#,
+                "SlackDeadLetters: admits others than Messages",
+            ),
+        ],
+    ),
+    (
         lints::failures_raise_alarms,
         &[
+            (
+                "/Resources/SlackMessagesAgeAlarm",
+                "",
+                "SlackMessages: no alarm watches ApproximateAge",
+            ),
             ("/Resources/S3ExposureErrorsAlarm", "", "S3ExposureFunction: no alarm watches Errors"),
             (
                 "/Resources/S3ExposureThrottlesAlarm/Properties/Dimensions/0/Value/Ref",
@@ -330,6 +385,16 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "/Resources/HeartbeatRole/Properties/AssumeRolePolicyDocument/Statement/0/Condition",
                 "",
                 "HeartbeatRole: admits",
+            ),
+            (
+                "/Resources/SlackActionsInvokePermission/Properties/FunctionName/Ref",
+                r#""OperatorFunction""#,
+                "SlackActionsInvokePermission: admits",
+            ),
+            (
+                "/Resources/SlackActionsUrlPermission/Properties/Action",
+                r#""lambda:UpdateFunctionCode""#,
+                "SlackActionsUrlPermission: admits",
             ),
         ],
     ),
@@ -663,9 +728,90 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "S3ExposureRole: \"LedgerRecords\" is not bound to its items",
             ),
             (
+                "/Resources/SlackRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""REC#*""#,
+                "SlackRole: \"Threads\" is not bound to its items",
+            ),
+            (
                 "/Resources/OperatorPeople/Properties/PolicyDocument/Statement/1/Condition",
                 "",
                 "OperatorPeople: lets people past",
+            ),
+        ],
+    ),
+    (
+        lints::slack_is_guarded,
+        &[
+            ("/Resources/SlackActionsUrl/Condition", "", "SlackActionsUrl: is there without Slack"),
+            (
+                "/Resources/SlackActionsFunction/Condition",
+                "",
+                "slack-actions: is there without Slack",
+            ),
+            (
+                "/Resources/SlackActionsUrl/Properties/AuthType",
+                r#""AWS_IAM""#,
+                "is not the one function with a public URL",
+            ),
+            (
+                "/Resources/SlackActionsUrl/Properties/TargetFunctionArn/Fn::GetAtt/0",
+                r#""OperatorFunction""#,
+                "is not the one function with a public URL",
+            ),
+            (
+                "/Resources/SlackActionsUrlPermission",
+                "",
+                "its URL has no permission to lambda:InvokeFunctionUrl",
+            ),
+            (
+                "/Resources/SlackActionsInvokePermission",
+                "",
+                "its URL has no permission to lambda:InvokeFunction",
+            ),
+            (
+                "/Resources/SlackActionsInvokePermission/Properties/InvokedViaFunctionUrl",
+                "",
+                "its URL has no permission to lambda:InvokeFunction",
+            ),
+            (
+                "/Resources/SlackActionsUrlPermission/Properties/FunctionUrlAuthType",
+                r#""AWS_IAM""#,
+                "its URL has no permission to lambda:InvokeFunctionUrl",
+            ),
+            (
+                "/Resources/SlackActionsRole/Properties/Policies/0/PolicyDocument/Statement/0/Resource",
+                r#""*""#,
+                "SlackActionsRole: may not do exactly what it needs",
+            ),
+            (
+                "/Resources/SlackActionsRole/Properties/Policies/0/PolicyDocument/Statement/2/Condition",
+                "",
+                "SlackActionsRole: may not do exactly what it needs",
+            ),
+            (
+                "/Resources/SlackActionsFunction/Properties/ReservedConcurrentExecutions",
+                "",
+                "SlackActionsFunction: may take all concurrency",
+            ),
+            (
+                "/Globals/Function/Environment/Variables/QUELL_PUBLIC_FUNCTION",
+                "",
+                "does not know which function is public",
+            ),
+            (
+                "/Resources/OperatorFunction/Properties/Environment/Variables/QUELL_SLACK_ROLE/Fn::If/1/Fn::GetAtt/0",
+                r#""OperatorRole""#,
+                "OperatorFunction: QUELL_SLACK_ROLE is not what it should be",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/6/Fn::If/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""POL#*""#,
+                "OperatorRole: may with Slack what it does not need",
+            ),
+            (
+                "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/7/Fn::If/1/Resource/Fn::Sub",
+                r#""*""#,
+                "OperatorRole: may with Slack what it does not need",
             ),
         ],
     ),

@@ -92,6 +92,9 @@ pub(crate) const RESIDUAL: &[(&str, &str)] = &[
     // The policy and the ACL of any bucket: also of one that holds what is deployed.
     ("S3ExposureRole", "s3:PutBucketPolicy"),
     ("S3ExposureRole", "s3:PutBucketAcl"),
+    // Of one secret, which is for nothing but this.
+    ("SlackRole", "secretsmanager:GetSecretValue"),
+    ("SlackActionsRole", "secretsmanager:GetSecretValue"),
 ];
 
 /// No role has a known way to more rights, under any ceiling.

@@ -66,7 +66,7 @@ fn about(record: &str) -> impl FnOnce(Refusal) -> Refusal + use<'_> {
 }
 
 /// The record of this id.
-async fn find(operator: &Operator, id: &str) -> Result<Record, Refusal> {
+pub(crate) async fn find(operator: &Operator, id: &str) -> Result<Record, Refusal> {
     if !is_id(id) {
         return Err(Refusal::bad(
             "`record` is not the id of a record: 20 hexadecimal digits in lower case".to_owned(),

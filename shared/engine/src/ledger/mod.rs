@@ -10,8 +10,10 @@
 //! | `BUD#<class>#<scope>#<window>` | `BUDGET` | how many changes began in a window |
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
+//! | `NONCE#<nonce>` | `APPROVE`, `DENY`, `UNDO`, `EXEMPT`, `SNOOZE` | who used that button of a message in Slack; 400 days |
 //! | `BUL#<subject>#<window>` | `BULLETIN` | what was counted in a window instead of told |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
+//! | `SLK#<record>` | `C#<channel>` | which message in a channel of Slack shows the record, and how far it is told; 90 days |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
@@ -26,9 +28,11 @@ mod exemption;
 mod find;
 mod halt;
 mod look;
+mod nonce;
 mod policy;
 mod record;
 mod settle;
+mod thread;
 mod together;
 
 use std::collections::HashMap;
@@ -46,8 +50,10 @@ pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
 pub use find::Due;
 pub use halt::Halt;
 pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
+pub use nonce::{Consumed, Use};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
+pub use thread::{CLAIM, Claim, Edition, Shown, ThreadKey};
 
 use crate::{CallError, CallErrorKind, Clients};
 

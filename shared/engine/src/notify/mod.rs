@@ -183,14 +183,14 @@ pub struct Change {
 
 /// How much of a message is kept.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub struct Limits {
     /// Characters of one field.
-    field: usize,
+    pub field: usize,
     /// Characters of one line of a change.
-    line: usize,
+    pub line: usize,
     /// Lines of all changes together; the name of each action counts as one.
-    lines: usize,
-    notes: usize,
+    pub lines: usize,
+    pub notes: usize,
 }
 
 /// How many characters of a reason or a note people see.
@@ -198,7 +198,7 @@ const SENTENCE: usize = 1024;
 
 impl Message {
     /// The message with less in it. What is left out of the changes is counted.
-    fn shortened(&self, limits: Limits) -> Self {
+    pub fn shortened(&self, limits: Limits) -> Self {
         let field = |text: &str| text::cut(text, limits.field);
         let some = |text: &Option<String>| text.as_deref().map(field);
         let mut room = limits.lines;
@@ -356,7 +356,7 @@ impl Message {
     }
 
     /// What a headline says of the outcome.
-    fn verdict(&self) -> &'static str {
+    pub fn verdict(&self) -> &'static str {
         match (self.outcome, self.control.safety) {
             (Outcome::Observed, Safety::ReportOnly) => "ALERT",
             (outcome, _) => verdict(outcome),
@@ -364,7 +364,7 @@ impl Message {
     }
 
     /// When it happened, and how long it was so.
-    fn when(&self) -> String {
+    pub fn when(&self) -> String {
         let seen = clock(self.detected);
         let mut when = match self.event.time {
             Some(time) => format!("{}, seen by Quell {seen}", clock(time)),
@@ -392,7 +392,7 @@ impl Message {
     }
 
     /// What stands above the changes.
-    fn heading(&self) -> &'static str {
+    pub fn heading(&self) -> &'static str {
         match (self.outcome, self.undoes.is_some()) {
             (Outcome::Observed, _) if self.control.safety == Safety::ReportOnly => "What was done",
             (Outcome::Fixed, _) => "What Quell did",
@@ -409,7 +409,7 @@ impl Message {
     }
 
     /// What stands beside a change when not all were made.
-    fn made(&self, change: &Change) -> &'static str {
+    pub fn made(&self, change: &Change) -> &'static str {
         match (self.outcome, change.made) {
             (Outcome::Partial | Outcome::Failed, true) => " (done)",
             (Outcome::Partial | Outcome::Failed, false) => " (not done)",
@@ -421,7 +421,7 @@ impl Message {
     }
 
     /// Whether the resource was read again, as a sentence; nothing where nothing was changed.
-    fn verification(&self) -> Option<&'static str> {
+    pub fn verification(&self) -> Option<&'static str> {
         let is_undo = self.undoes.is_some() || self.outcome == Outcome::Undone;
         match (is_undo, self.verified) {
             (true, Some(true)) => {
@@ -440,7 +440,7 @@ impl Message {
     }
 
     /// Who ordered what was done, and when. Names are quoted as the renderer quotes them.
-    fn ordered(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn ordered(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let Order { verb, by, person, at } = self.order.as_ref()?;
         let who = match person {
             Some(person) => format!("{} ({})", quote(person), quote(by)),
@@ -450,7 +450,7 @@ impl Message {
     }
 
     /// Until when a person may answer.
-    fn until(&self) -> Option<String> {
+    pub fn until(&self) -> Option<String> {
         let expires = clock(self.expires?);
         Some(format!("{expires}; without an answer by then it is parked, and nothing is changed"))
     }
@@ -468,7 +468,7 @@ impl Message {
     }
 
     /// Where the lines are that were left out.
-    fn rest(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn rest(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let lines = match self.left_out {
             0 => return None,
             1 => "1 more line".to_owned(),
@@ -486,7 +486,7 @@ impl Message {
     }
 
     /// How to have this fixed by Quell, or what else to do. Names are quoted as the renderer quotes them.
-    fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
+    pub fn advice(&self, quote: impl Fn(&str) -> String) -> Option<String> {
         let advice = match self.outcome {
             Outcome::Observed if self.control.safety == Safety::ReportOnly => {
                 "Quell never fixes this by itself. Follow the runbook."
@@ -526,7 +526,8 @@ impl Message {
     }
 }
 
-pub(crate) fn severity(severity: Severity) -> &'static str {
+/// A severity in a word.
+pub fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Low => "low",
         Severity::Medium => "medium",

@@ -77,6 +77,8 @@ enum On {
     Everything,
     /// Each that the parameter names, at least one.
     Each(&'static str, &'static str),
+    /// The same, for what comes through its function URL with a signature.
+    ThroughUrl(&'static str, &'static str),
     /// Each that the parameter names, if any.
     Also(&'static str, &'static str),
     /// Some, if the parameter is there.
@@ -133,7 +135,7 @@ const EC2_IDS: [(&str, &str, &str); 8] = [
 const OPERATIONS: &[Operation] = {
     use On::{
         Also, Each, Everything, Hub, Ids, If, Items, Products, Queried, Some as Any, Table,
-        TagSpecifications,
+        TagSpecifications, ThroughUrl,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -269,6 +271,15 @@ const OPERATIONS: &[Operation] = {
             &[("events:ListTagsForResource", &[Each(EVENT_RULE, "ResourceARN")])],
         ),
         of("Lambda", "Invoke", &[("lambda:InvokeFunction", &[Each(FUNCTION, "FunctionName")])]),
+        // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        of(
+            "Lambda",
+            "InvokeFunctionUrl",
+            &[
+                ("lambda:InvokeFunctionUrl", &[ThroughUrl(FUNCTION, "FunctionName")]),
+                ("lambda:InvokeFunction", &[ThroughUrl(FUNCTION, "FunctionName")]),
+            ],
+        ),
         of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
         of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "GetBucketAcl", &[("s3:GetBucketAcl", IN_BUCKET)]),
@@ -282,6 +293,11 @@ const OPERATIONS: &[Operation] = {
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of(
+            "Secrets Manager",
+            "GetSecretValue",
+            &[("secretsmanager:GetSecretValue", &[Each(ARN, "SecretId")])],
+        ),
         of(
             "SecurityHub",
             "BatchImportFindings",
@@ -339,7 +355,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 13] = [
+pub const PAGES: [(&str, &str); 14] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -369,6 +385,10 @@ pub const PAGES: [(&str, &str); 13] = [
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html",
     ),
     ("s3", "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html"),
+    (
+        "secretsmanager",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html",
+    ),
     (
         "securityhub",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecurityhub.html",
@@ -433,6 +453,7 @@ const FACTS: &[Facts] = {
         of("events:EnableRule", Write, true),
         of("events:ListTagsForResource", List, true),
         of("lambda:InvokeFunction", Write, true),
+        of("lambda:InvokeFunctionUrl", Write, true),
         of("logs:CreateLogStream", Write, true),
         of("logs:PutLogEvents", Write, true),
         of("s3:DeleteBucketPolicy", PermissionsManagement, true),
@@ -447,6 +468,7 @@ const FACTS: &[Facts] = {
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("secretsmanager:GetSecretValue", Read, true),
         of("securityhub:BatchImportFindings", Write, true),
         of("securityhub:BatchUpdateFindings", Write, true),
         of("sns:Publish", Write, true),
@@ -462,7 +484,7 @@ const FACTS: &[Facts] = {
 
 /// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key, or a field. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 14] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -472,6 +494,8 @@ pub(super) const KEYS: [&str; 12] = [
     "dynamodb:enclosingoperation",
     "dynamodb:leadingkeys",
     "ec2:createaction",
+    "lambda:functionurlauthtype",
+    "lambda:invokedviafunctionurl",
     "s3:resourceaccount",
     "securityhub:asffsyntaxpath/",
     "securityhub:targetaccount",
@@ -506,6 +530,19 @@ impl Request {
                     return Err(self.unknown(&format!("names no {parameter}")));
                 }
                 named.into_iter().for_each(|name| plain(self.arn(arn, name)));
+            }
+            On::ThroughUrl(arn, parameter) => {
+                let name = self.value(parameter);
+                let name = name.ok_or_else(|| self.unknown(&format!("names no {parameter}")))?;
+                let resource = self.arn(arn, name);
+                let context = self.context(&resource);
+                let context = match action {
+                    "lambda:InvokeFunctionUrl" => {
+                        context.with("lambda:FunctionUrlAuthType", "AWS_IAM")
+                    }
+                    _ => context.with("lambda:InvokedViaFunctionUrl", "true"),
+                };
+                asked.push(Asked { action: action.to_owned(), resource, context });
             }
             On::Also(arn, parameter) => {
                 self.values(parameter).into_iter().for_each(|name| plain(self.arn(arn, name)));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Refusal,
-    naming::{Named, Protocol},
+    naming::{self, Named, Protocol},
 };
 use crate::{
     cloud::ACCOUNT,
@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_key: BTreeMap<String, Role>,
+    /// The function behind the function URL, which its host would tell.
+    behind_url: Option<String>,
 }
 
 impl Sessions {
@@ -29,6 +31,10 @@ impl Sessions {
         key
     }
 
+    pub(super) fn put_behind_url(&mut self, function: &str) {
+        self.behind_url = Some(function.to_owned());
+    }
+
     /// What the role of the request's key says. None: the key has none.
     pub(super) fn judge(
         &self,
@@ -37,7 +43,11 @@ impl Sessions {
     ) -> Option<Result<Vec<Granted>, Refused>> {
         let [key, region] = scope(parts)?;
         let role = self.by_key.get(key)?;
-        Some(role.judge(&request(&Named::from(parts, body), region, body)))
+        let mut named = Named::from(parts, body);
+        if named.operation == naming::THROUGH_URL {
+            named.resources.extend(self.behind_url.clone());
+        }
+        Some(role.judge(&request(&named, region, body)))
     }
 }
 

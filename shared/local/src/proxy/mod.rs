@@ -204,6 +204,12 @@ impl Proxy {
         Ok(())
     }
 
+    /// Passes what is signed for Lambda, and is no call of its API, on to this function URL.
+    pub fn function_url(&self, function: &str, endpoint: &str) -> Result<(), ProxyError> {
+        locked(&self.shared.sessions).put_behind_url(function);
+        self.route("Lambda", endpoint)
+    }
+
     /// Does this to these calls. Rules act in the order in which they came; of several faults the first is done, and
     /// delays add up.
     pub fn fault(&self, calls: Calls, fault: Fault) -> Rule {

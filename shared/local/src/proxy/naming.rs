@@ -6,6 +6,9 @@ use axum::body::Bytes;
 use hyper::{Method, http::request::Parts};
 use serde_json::Value;
 
+/// No operation of the API: a request at a function URL that asks IAM.
+pub(super) const THROUGH_URL: &str = "InvokeFunctionUrl";
+
 /// What a request asks for. Names are those of the SDKs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Named {
@@ -23,7 +26,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, Secrets Manager, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -48,6 +51,7 @@ impl Named {
                 Some("AWSEvents") => "EventBridge",
                 Some("DynamoDB") => "DynamoDB",
                 Some("AmazonSQS") => "SQS",
+                Some("secretsmanager") => "Secrets Manager",
                 _ => scope.unwrap_or(target),
             };
             return json(service, operation, body);
@@ -74,6 +78,10 @@ impl Named {
         }
         match scope {
             None | Some("S3") => s3(parts),
+            // The API has versions in its paths.
+            Some("Lambda") if !path.starts_with("/20") => {
+                Self::new(Protocol::RestJson, "Lambda", THROUGH_URL)
+            }
             Some(service) => {
                 let operation = format!("Unknown {} {path}", parts.method);
                 Self::new(Protocol::RestJson, service, operation)
@@ -116,6 +124,7 @@ fn service_name(signed_for: &str) -> &str {
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
+        "secretsmanager" => "Secrets Manager",
         "securityhub" => "SecurityHub",
         "sns" => "SNS",
         "sqs" => "SQS",
@@ -129,7 +138,7 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN"];
+        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN", "SecretId"];
         return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();
@@ -418,6 +427,25 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_named_by_their_id() {
+        let named = named(
+            "POST",
+            "/",
+            &[("x-amz-target", "secretsmanager.GetSecretValue")],
+            r#"{"SecretId":"arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"}"#,
+        );
+        assert_eq!(
+            (named.service.as_str(), named.operation.as_str()),
+            ("Secrets Manager", "GetSecretValue")
+        );
+        assert_eq!(
+            named.resources,
+            ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"]
+        );
+        assert!(!named.is_write());
+    }
+
+    #[test]
     fn sqs_is_named_by_its_target() {
         let named = named(
             "POST",
@@ -567,6 +595,22 @@ mod tests {
             );
             assert_eq!((named.resources.clone(), named.is_write()), (owned(findings), is_write));
         }
+    }
+
+    #[test]
+    fn what_is_signed_for_lambda_and_is_no_call_of_its_api_came_through_a_url() {
+        let scope = signature("lambda");
+        let named = |path| named("POST", path, &[("authorization", scope.as_str())], "{}");
+        for path in ["/", "/slack"] {
+            let named = named(path);
+            assert_eq!((&*named.service, &*named.operation), ("Lambda", THROUGH_URL));
+            assert!(named.is_write());
+        }
+        assert_eq!(named("/2015-03-31/functions/f/invocations").operation, "Invoke");
+        assert_eq!(
+            named("/2017-10-31/functions/f/concurrency").operation,
+            "Unknown POST /2017-10-31/functions/f/concurrency"
+        );
     }
 
     #[test]

@@ -120,14 +120,18 @@ Resources:
 }
 
 fn deployment(template: &Template, ceiling: &str) -> Deployment {
+    let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf";
+    let ceilings = template.ceilings().into_iter();
     Deployment {
         account: "123456789012".to_owned(),
         region: "eu-west-1".to_owned(),
         stack: "quell".to_owned(),
-        parameters: template
-            .ceilings()
-            .into_iter()
+        parameters: ceilings
             .map(|name| (name, ceiling.to_owned()))
+            .chain(
+                ["SlackBotTokenSecret", "SlackSigningSecret"]
+                    .map(|name| (name.to_owned(), secret.to_owned())),
+            )
             .collect(),
         names: BTreeMap::new(),
     }

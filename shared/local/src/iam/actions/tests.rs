@@ -184,6 +184,23 @@ fn other_partitions_have_other_arns() {
 }
 
 #[test]
+fn what_comes_through_a_function_url_needs_both_actions_and_says_that_it_does() {
+    let asked = request("Lambda", "InvokeFunctionUrl", &[("FunctionName", "f")]).asks().unwrap();
+    assert_eq!(
+        lines(&asked),
+        [
+            "lambda:InvokeFunctionUrl arn:aws:lambda:eu-west-1:123456789012:function:f",
+            "lambda:InvokeFunction arn:aws:lambda:eu-west-1:123456789012:function:f",
+        ]
+    );
+    assert_eq!(asked[0].context.values("lambda:functionurlauthtype"), ["AWS_IAM"]);
+    assert_eq!(asked[1].context.values("lambda:invokedviafunctionurl"), ["true"]);
+    let plain = request("Lambda", "Invoke", &[("FunctionName", "f")]).asks().unwrap();
+    assert!(plain[0].context.values("lambda:invokedviafunctionurl").is_empty());
+    assert!(request("Lambda", "InvokeFunctionUrl", &[]).asks().is_err());
+}
+
+#[test]
 fn what_is_not_known_is_not_allowed_to_anybody() {
     let all = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}});
     let role = Role::new("arn:aws:iam::123456789012:role/all", vec![all], None).unwrap();

@@ -1,0 +1,101 @@
+//! What the function is invoked with: messages from its queue, or a word from the operator.
+
+use quell_engine::notify::Notice;
+use quell_slack::{Alarm, Button};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Event {
+    Queue {
+        #[serde(rename = "Records")]
+        records: Vec<Item>,
+    },
+    Operator {
+        slack: Word,
+    },
+}
+
+/// An item of the queue.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Item {
+    pub(crate) message_id: String,
+    /// As it was given to the topic: its subscription delivers raw.
+    pub(crate) body: String,
+}
+
+/// What the operator has people told who pressed a button.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Word {
+    Modal { trigger_id: String, button: Button, channel: String },
+    Reply { channel: String, user: String, text: String },
+}
+
+/// Which items are to come again.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Failed {
+    pub(crate) batch_item_failures: Vec<FailedItem>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailedItem {
+    pub(crate) item_identifier: String,
+}
+
+/// What people are to be told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Notice(Notice),
+    Alarm(Alarm),
+}
+
+impl Told {
+    /// From the body of an item.
+    pub(crate) fn parse(body: &str) -> Result<Self, serde_json::Error> {
+        let body: Value = serde_json::from_str(body)?;
+        // Of CloudWatch, which knows nothing of kinds.
+        if body.get("AlarmName").is_some() {
+            return serde_json::from_value(body).map(Self::Alarm);
+        }
+        serde_json::from_value(body).map(Self::Notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_and_both_words_of_the_operator_are_understood() {
+        let read = |event: Value| serde_json::from_value::<Event>(event);
+        let batch =
+            json!({"Records": [{"messageId": "1", "body": "{}", "eventSource": "aws:sqs"}]});
+        assert!(matches!(read(batch), Ok(Event::Queue { records }) if records.len() == 1));
+        let button = Button::new("5f0c", "77c4").unwrap();
+        let modal =
+            json!({"slack": {"modal": {"trigger_id": "1.2", "button": button, "channel": "C1"}}});
+        assert!(matches!(read(modal), Ok(Event::Operator { slack: Word::Modal { .. } })));
+        let reply = json!({"slack": {"reply": {"channel": "C1", "user": "U1", "text": "no"}}});
+        assert!(matches!(read(reply), Ok(Event::Operator { slack: Word::Reply { .. } })));
+        assert!(read(json!({"slack": {"token": "x"}})).is_err());
+        assert!(read(json!({})).is_err());
+    }
+
+    #[test]
+    fn an_alarm_is_told_from_a_notice() {
+        let alarm = r#"{"AlarmName": "quell-x", "NewStateValue": "ALARM"}"#;
+        assert!(matches!(Told::parse(alarm), Ok(Told::Alarm(_))));
+        for bad in ["", "null", "{}", "[]", r#"{"kind": "poem"}"#, r#"{"AlarmName": 1}"#] {
+            assert!(Told::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A queue as the source of a function's events: what Lambda's poller does.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+
+use std::sync::Arc;
+
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use serde_json::{Value, json};
+
+use crate::{Answer, Function, stack::Error};
+
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub sqs: aws_sdk_sqs::Client,
+    pub queue: String,
+    pub function: Arc<Function>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polled {
+    /// Bodies of the items that were handled, and are gone.
+    pub handled: Vec<String>,
+    /// Those that come again.
+    pub failed: Vec<String>,
+}
+
+impl Source {
+    /// Hands at most ten items to the function, and deletes those that it handled. The others are there again at once:
+    /// their time on the queue passes.
+    pub async fn poll(&self) -> Result<Polled, Error> {
+        let received = self.sqs.receive_message().queue_url(&self.queue);
+        let received = received
+            .max_number_of_messages(10)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .send()
+            .await?;
+        let items = received.messages.unwrap_or_default();
+        if items.is_empty() {
+            return Ok(Polled::default());
+        }
+        let batch = json!({"Records": items.iter().map(record).collect::<Vec<_>>()});
+        let attempt = self.function.invoke(batch.to_string()).await?;
+        let failed = failures(&attempt.answer, &items);
+        let mut polled = Polled::default();
+        for item in &items {
+            let (id, handle) = (item.message_id(), item.receipt_handle().unwrap_or_default());
+            let body = item.body().unwrap_or_default().to_owned();
+            if failed.iter().any(|failed| Some(failed.as_str()) == id) {
+                let again = self.sqs.change_message_visibility().queue_url(&self.queue);
+                again.receipt_handle(handle).visibility_timeout(0).send().await?;
+                polled.failed.push(body);
+            } else {
+                let delete = self.sqs.delete_message().queue_url(&self.queue);
+                delete.receipt_handle(handle).send().await?;
+                polled.handled.push(body);
+            }
+        }
+        Ok(polled)
+    }
+}
+
+fn record(item: &Message) -> Value {
+    json!({
+        "messageId": item.message_id(),
+        "receiptHandle": item.receipt_handle(),
+        "body": item.body(),
+        "attributes": {},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+    })
+}
+
+/// A function that fails, or says what nobody understands, has handled nothing.
+fn failures(answer: &Answer, items: &[Message]) -> Vec<String> {
+    let all = || items.iter().filter_map(|item| item.message_id.clone()).collect();
+    let Answer::Response(response) = answer else { return all() };
+    let Some(failed) = response["batchItemFailures"].as_array() else { return Vec::new() };
+    let ids: Option<Vec<String>> =
+        failed.iter().map(|one| one["itemIdentifier"].as_str().map(str::to_owned)).collect();
+    ids.filter(|ids| !ids.iter().any(String::is_empty)).unwrap_or_else(all)
+}
