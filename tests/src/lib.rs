@@ -7,9 +7,11 @@ use quell_controls::with_control;
 use quell_engine::{Control as _, Signal, control::TargetError};
 
 pub mod attack;
+pub mod browser;
 pub mod command;
 pub mod desk;
 pub mod permissions;
+pub mod records;
 pub mod rig;
 
 /// A path from the root of the repository.
