@@ -211,7 +211,7 @@ async fn the_readme_shows_the_page_of_a_month() {
     demo::fill(&rig.ledger).await;
     let (_folder, page) = written(&rig);
     let browser = Browser::start().await;
-    browser.resize(1180, 1250, 1.0, false).await;
+    browser.resize(1180, 1322, 1.0, false).await;
     browser.media("screen", "light").await;
     browser.open(&page).await;
     let shot = browser.screenshot(false).await;
