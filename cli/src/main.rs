@@ -16,6 +16,7 @@ mod operator;
 mod place;
 mod policy;
 mod records;
+mod report;
 mod show;
 mod terminal;
 mod undo;
@@ -67,6 +68,9 @@ enum Verb {
     /// Shows one record in full: what was wrong, what happened when, every call, the way back
     #[command(after_help = show::EXAMPLES)]
     Show(show::Show),
+    /// Makes a report of what was found and fixed, how fast, who caused it, and what needs a person
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::Report),
     /// Checks, compares, publishes and shows the policy: how far each control goes
     #[command(after_help = policy::EXAMPLES)]
     Policy(policy::Policy),
@@ -114,6 +118,7 @@ async fn main() -> ExitCode {
         Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
         Verb::Show(show) => show.run().await,
+        Verb::Report(report) => report.run().await,
         Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),
         Verb::Emulate(emulate) => emulate.run().await,

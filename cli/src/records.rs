@@ -206,7 +206,7 @@ fn outcomes() -> Vec<&'static str> {
 }
 
 /// A time, or how long ago it was.
-fn since(time: &str) -> Result<Timestamp, String> {
+pub(crate) fn since(time: &str) -> Result<Timestamp, String> {
     let is_time = |_| {
         format!("`{time}` is neither like 2h or 3d nor like 2026-03-01 or 2026-03-01T02:03:04Z")
     };

@@ -8,10 +8,12 @@ use quell_engine::{Control as _, Signal, control::TargetError};
 
 pub mod attack;
 pub mod buttons;
+pub mod browser;
 pub mod command;
 pub mod desk;
 pub mod findings;
 pub mod permissions;
+pub mod records;
 pub mod rig;
 
 /// A path from the root of the repository.

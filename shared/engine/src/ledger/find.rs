@@ -1,5 +1,7 @@
 //! Records, by id, by control and by what became of them; and whatever is due.
 
+use std::ops::ControlFlow;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 
@@ -74,6 +76,33 @@ impl Ledger {
         paged(query, limit, from_item, is_wanted).await
     }
 
+    /// Shows all records of a control to `visit`, of those created at `since` or later, newest first. No more than one page
+    /// of the index is held at a time. What was written a moment ago may be missing.
+    ///
+    /// Returns how many this version cannot read, because they are of a newer one or broken.
+    pub async fn each(
+        &self,
+        control: &str,
+        since: Option<Timestamp>,
+        mut visit: impl FnMut(Record),
+    ) -> Result<usize, LedgerError> {
+        let mut unread = 0;
+        pages(self.of_control(control, since), |items| {
+            for item in items {
+                match from_item(item) {
+                    Ok(record) => visit(record),
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        unread += 1;
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(unread)
+    }
+
     /// What is due, the longest due first.
     pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>, LedgerError> {
         let query = self
@@ -123,11 +152,8 @@ pub(super) async fn paged<T>(
     is_wanted: impl Fn(&T) -> bool,
 ) -> Result<Vec<T>, LedgerError> {
     let mut found = Vec::new();
-    let mut from = None;
-    loop {
-        let page = query.clone().set_exclusive_start_key(from);
-        let page = page.send().await.during("dynamodb:Query")?;
-        for item in page.items() {
+    pages(query, |items| {
+        for item in items {
             match read(item) {
                 Ok(one) if is_wanted(&one) => found.push(one),
                 Ok(_) | Err(LedgerError::Newer { .. }) => {}
@@ -135,10 +161,26 @@ pub(super) async fn paged<T>(
                 Err(error) => tracing::error!("{error}"),
             }
         }
+        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Shows page after page, until there are no more or `show` has seen enough.
+async fn pages(
+    query: QueryFluentBuilder,
+    mut show: impl FnMut(&[Item]) -> ControlFlow<()>,
+) -> Result<(), LedgerError> {
+    let mut from = None;
+    loop {
+        let page = query.clone().set_exclusive_start_key(from);
+        let page = page.send().await.during("dynamodb:Query")?;
+        let goes_on = show(page.items());
         from = page.last_evaluated_key;
-        if from.is_none() || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
+        if from.is_none() || goes_on.is_break() {
+            return Ok(());
         }
     }
 }
