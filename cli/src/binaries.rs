@@ -7,8 +7,13 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use quell_controls::REGISTRY;
-use quell_local::{Cloud, FrontDoor, Function, Stack};
+use quell_local::{
+    Answer, Cloud, FrontDoor, Function, Stack,
+    cloud::{ACCOUNT, REGION},
+};
+use serde_json::json;
 
 use crate::{Error, terminal};
 
@@ -54,6 +59,7 @@ impl Binaries {
 /// The operator of an embedded AWS behind its function URL, and the functions that it wakes.
 pub(crate) struct Operator {
     pub(crate) door: FrontDoor,
+    itself: Arc<Function>,
     functions: Vec<Arc<Function>>,
 }
 
@@ -73,10 +79,33 @@ impl Operator {
         }
         let mut door =
             FrontDoor::at(host, 0).await.map_err(|error| Error::Trouble(error.into()))?;
-        let operator =
-            binaries.function("operator", stack.operator_environment(&door, &functions))?;
-        door.open(Arc::new(operator), functions.clone(), vec![Cloud::key()]);
-        Ok(Self { door, functions })
+        let environment = stack.operator_environment(&door, &functions);
+        let itself = Arc::new(binaries.function("operator", environment)?);
+        door.open(Arc::clone(&itself), functions.clone(), vec![Cloud::key()]);
+        Ok(Self { door, itself, functions })
+    }
+
+    /// Runs recovery, as the schedule does.
+    pub(crate) async fn recover(&self) -> Result<(), Error> {
+        let event = json!({
+            "version": "0",
+            "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": ACCOUNT,
+            "time": format!("{:.0}", Timestamp::now()),
+            "region": REGION,
+            "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-OperatorRecovery")],
+            "detail": {},
+        });
+        let run = self.itself.invoke(event.to_string()).await;
+        match run.map_err(|error| Error::Trouble(error.into()))?.answer {
+            Answer::Response(_) => Ok(()),
+            failed => Err(Error::trouble(format!(
+                "recovery failed: {}",
+                failed.error_message().unwrap_or_default()
+            ))),
+        }
     }
 
     /// The function of this name.

@@ -116,7 +116,7 @@ where
 }
 
 /// Says what is waited for, where it takes longer than two seconds.
-async fn patiently<T>(what: &str, wait: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::pin!(wait);
     let begun = Instant::now();
     loop {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use quell_controls::REGISTRY;
-use quell_engine::{Mode, Safety, policy::Policy};
+use quell_engine::{Meta, Mode, Outcome, Safety, notify::Notice, policy::Policy};
 use quell_local::{Function, scenario};
 use quell_tests::{
     command::{quell, quell_meanwhile, text},
@@ -119,6 +119,104 @@ fn the_demo_puts_all_right() {
 }
 
 #[test]
+fn the_demo_shows_what_people_are_told_of_every_outcome() {
+    let arguments = ["demo", "--messages", "--json", "--functions", folder_of("quell")];
+    let output = quell(&arguments, NONE);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let outcomes: Vec<_> = shown.iter().map(|one| one["outcome"].as_str().unwrap()).collect();
+    assert_eq!(
+        outcomes,
+        [
+            "observed",
+            "fixed",
+            "pending",
+            "denied",
+            "parked",
+            "partial",
+            "failed",
+            "refused",
+            "undone",
+            "exemption-expires",
+            "quell-tampered",
+            "folded",
+        ]
+    );
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.people_should_hear()) {
+        assert!(outcomes.contains(&outcome.as_str()), "{outcome}");
+    }
+
+    for one in &shown {
+        let (subject, email) = (one["subject"].as_str().unwrap(), one["email"].as_str().unwrap());
+        assert!(subject.len() <= 100 && subject.is_ascii(), "{subject}");
+        assert!(serde_json::from_str::<Value>(one["chat"].as_str().unwrap()).is_ok());
+        let notice: Notice = serde_json::from_str(one["machine"].as_str().unwrap()).unwrap();
+        let message = match notice {
+            Notice::Remediation(message) => message,
+            Notice::Bulletin(bulletin) => {
+                assert_eq!(one["outcome"], "folded");
+                let [line] = bulletin.lines.as_slice() else { panic!("{bulletin:?}") };
+                assert!(subject.contains("[high]") && subject.contains(&line.control), "{subject}");
+                assert!(bulletin.total >= 1 && line.count > bulletin.total, "{bulletin:?}");
+                assert!(email.contains(&format!("{} x [high] fixed s3-public-acl", line.count)));
+                continue;
+            }
+        };
+        let meta = REGISTRY.iter().find(|meta| meta.id == message.control.id).unwrap();
+        let severity =
+            format!("[{}]", serde_json::to_value(meta.severity).unwrap().as_str().unwrap());
+        assert!(subject.contains(&severity) && subject.contains(meta.id), "{subject}");
+        let resource = message.resource.name.as_str();
+        assert!(subject.contains(resource) && email.contains(resource), "{subject}\n{email}");
+        let runbook = format!("Runbook:   docs/runbooks/{}.md\n", meta.id);
+        assert!(email.contains(&runbook), "{email}");
+        assert!(email.contains("\nVerified: ") || !message.applied, "{email}");
+        assert_eq!(commands(email), allowed(&one["record"], meta), "{email}");
+    }
+    let of = |outcome: &str| shown.iter().find(|one| one["outcome"] == outcome).unwrap();
+    let says = |outcome: &str, what: &str| {
+        let email = of(outcome)["email"].as_str().unwrap();
+        assert!(email.contains(what), "{email}");
+    };
+    says("fixed", "Verified:  yes, the resource was read again and is as it should be");
+    says("partial", "Verified:  no, the resource was read again and is not as it should be");
+    says("undone", "Verified:  yes, the resource was read again and is as it was before the fix");
+    says("failed", "Verified:  no, the resource was read again and is not as it should be");
+    says("pending", "without an answer by then it is parked");
+    says("denied", "Why: denied by bob: the press kit is public on purpose");
+    says("parked", "the budget critical control s3-public-policy of the policy is used up");
+    says("failed", "s3:PutBucketPublicAccessBlock: denied");
+    says("refused", "without a stored way back nothing is changed");
+    says("exemption-expires", "`quell exempt add` gives another");
+}
+
+/// The commands that a mail names.
+fn commands(email: &str) -> Vec<String> {
+    let fields = ["Approve:", "Deny:", "Resume:", "Undo:", "Exempt:"];
+    let commands = email.lines().filter_map(|line| {
+        let (field, command) = line.split_once(' ')?;
+        fields.contains(&field).then(|| command.trim().to_owned())
+    });
+    commands.collect()
+}
+
+/// The orders that the operator takes about a record as it stands.
+fn allowed(record: &Value, meta: &Meta) -> Vec<String> {
+    let Some(id) = record["id"].as_str() else { return Vec::new() };
+    let exempt = format!("exempt add --record {id} --days 7 --reason REASON");
+    let named = |verb: &str| format!("{verb} {id}");
+    let orders = match (record["status"].as_str().unwrap(), record["intent"]["undoes"].is_null()) {
+        ("pending", _) => vec![named("approve"), named("deny"), exempt],
+        ("parked", _) => vec![named("resume")],
+        ("fixed", true) if meta.reversible => vec![named("undo"), exempt],
+        ("partial", true) if meta.reversible => vec![named("undo")],
+        ("observed" | "denied" | "refused" | "fixed", true) => vec![exempt],
+        _ => vec![],
+    };
+    orders.into_iter().map(|order| format!("quell {order}")).collect()
+}
+
+#[test]
 fn the_demo_fails_when_a_function_is_broken() {
     let folder = tempfile::tempdir().unwrap();
     for name in FUNCTIONS {
@@ -143,6 +241,15 @@ fn the_demo_fails_when_a_function_is_broken() {
         assert_eq!(one["verified"], !is_broken, "{one}");
         assert_eq!(one["outcome"] == "fixed", !is_broken, "{one}");
     }
+
+    let functions = folder.path().to_str().unwrap();
+    let output = quell(&["demo", "--messages", "--json", "--functions", functions], NONE);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("observed did not come about: no record came of i-"), "{said}");
+    assert_eq!(said.matches("did not come about").count(), 1, "{said}");
+    let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(shown.len() == 11 && shown.iter().all(|one| one["outcome"] != "observed"));
 }
 
 #[tokio::test]

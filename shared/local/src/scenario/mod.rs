@@ -104,6 +104,15 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
     }
 }
 
+/// Makes the bad state of `sg-open-ingress` in a group with as many rules as AWS grants at most, each with words of its
+/// own: more than the ledger keeps.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-security-groups>
+pub async fn stage_too_large(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    let staged = sg_open_ingress::stage(cloud, name).await?;
+    sg_open_ingress::fill(cloud, &staged.resource).await?;
+    Ok(staged)
+}
+
 /// Whether the resource of [`stage`] is still in its bad state.
 pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error> {
     let resource = &staged.resource;

@@ -25,18 +25,25 @@ use crate::{
     undo::undo,
 };
 
+mod messages;
+
 pub(crate) const EXAMPLES: &str = "Examples:
   quell demo
   quell demo --json | jq '.[] | {control, outcome, milliseconds}'
   quell demo --keep      # then, in another terminal, set what it prints and try: quell records
+  quell demo --messages  # the e-mail of each outcome, exactly as it was published
+  quell demo --messages --json | jq -r '.[] | select(.outcome == \"pending\").email'
 
-Exit codes: 0 everything was fixed, 1 something was not, 3 the embedded AWS or the build failed.";
+Exit codes: 0 everything was fixed, or came about, 1 something was not, or did not, 3 the embedded AWS or the build failed.";
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// An array with one object for each remediation
+    /// An array with one object for each remediation, or for each message
     #[arg(long)]
     json: bool,
+    /// Bring about every outcome that people hear of, and show what they are told of each
+    #[arg(long, conflicts_with = "keep")]
+    messages: bool,
     /// Leave the embedded AWS running until Ctrl-C, for playing
     #[arg(long)]
     keep: bool,
@@ -95,6 +102,9 @@ const UNDONE: &str = "s3-public-acl";
 impl Demo {
     pub(crate) async fn run(self) -> Result<(), Error> {
         let binaries = Binaries::ready(self.functions.as_deref())?;
+        if self.messages {
+            return messages::run(&binaries, self.json).await;
+        }
         let started = Instant::now();
         let emulator = Emulator::start_on("127.0.0.1", 0, &mut |step| terminal::progress(step))
             .map_err(|error| Error::Trouble(error.into()))?;
