@@ -7,8 +7,8 @@ use quell_controls::with_control;
 use quell_engine::{Control as _, Signal, control::TargetError};
 
 pub mod attack;
-pub mod buttons;
 pub mod browser;
+pub mod buttons;
 pub mod command;
 pub mod desk;
 pub mod findings;

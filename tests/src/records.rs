@@ -5,6 +5,7 @@ use quell_controls::REGISTRY;
 use quell_engine::{
     Actor, Description, Effect, Mode,
     ledger::{Intent, Ledger, Record, Stage, Status, record_id},
+    policy::Routed,
     protocol::{Life, Write},
 };
 use serde_json::json;
@@ -47,6 +48,8 @@ pub fn record(control: &str, resource: &str, created: Timestamp, status: Status)
         changes: vec![change],
         notes: Vec::new(),
         undoes: None,
+        finding: None,
+        routed: Routed::default(),
     };
     let life = Life {
         status,

@@ -15,7 +15,7 @@ use quell_engine::{
     ledger::Ledger,
     notify::Topic,
     policies::PolicyCache,
-    policy::{Mode, Policy},
+    policy::{Mode, Notify, Policy},
     report::Response,
     serve::handle,
 };
@@ -35,8 +35,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Each message is told, so that each can be looked at.
     pub(crate) async fn begin(mode: Mode) -> Self {
-        Self::under(Policy::by_name(mode, REGISTRY)).await
+        let notify = Notify { fold_minutes: 0, ..Notify::DEFAULT };
+        Self::under(Policy { notify, ..Policy::by_name(mode, REGISTRY) }).await
     }
 
     pub(crate) async fn under(policy: Policy) -> Self {
