@@ -20,6 +20,7 @@ use quell_local::{
 };
 use quell_tests::{
     desk::{Desk, arn, people},
+    findings,
     rig::{Rig, binary},
 };
 use serde_json::{Value, json};
@@ -92,6 +93,19 @@ async fn another_actor_and_another_outcome_are_told() {
     rig.evaluate(Mode::Enforce, &staged).await;
     let told: Vec<_> = told(&rig).await.into_iter().map(|one| one["outcome"].clone()).collect();
     assert_eq!(told, ["observed", "observed", "fixed"]);
+}
+
+#[tokio::test]
+async fn who_found_it_hears_of_each_however_often_people_do() {
+    let rig = Rig::start().await;
+    for name in ["a", "b"] {
+        let staged = scenario::stage(&rig.cloud, ACL, name).await.unwrap();
+        let event = findings::found(&rig.cloud, &staged, name).await;
+        under(&rig, people(Mode::Observe), &Staged { event, ..staged }).await;
+    }
+    let told = rig.stack.messages().await.unwrap();
+    let audiences: Vec<_> = told.iter().map(|one| one.attributes.get("audience")).collect();
+    assert_eq!(audiences, [None, Some(&"finder".to_owned())], "{told:#?}");
 }
 
 #[tokio::test]

@@ -1111,6 +1111,10 @@ impl<'a, C: Control> Run<'a, C> {
             (Some(record), Some(topic)) if self.is_told(record).await? => {
                 topic.tell(&C::META, record).await
             }
+            // Whoever found it is told of each, however often people are.
+            (Some(record), Some(topic)) if record.intent.finding.is_some() => {
+                topic.tell_finder(&C::META, record).await
+            }
             _ => Ok(()),
         }
     }

@@ -816,11 +816,11 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
         let families: &[&str] = if serves_controls(function) {
-            &["BUD#*", "LCK#*", "OWN#*", "REC#*"]
+            &["BUD#*", "BUL#*", "LCK#*", "OWN#*", "REC#*"]
         } else if only_listens(function) {
             &["SLK#*"]
         } else {
-            &["APR#*", "EXM#*", "HLT#halt", "REC#*"]
+            &["APR#*", "BUL#*", "EXM#*", "HLT#halt", "REC#*"]
         };
         let writes = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
         for statement in &statements {

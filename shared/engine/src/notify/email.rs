@@ -72,6 +72,8 @@ pub fn body(message: &Message) -> String {
                 }
             }
         }
+        // What Quell says of its own accord is of no event.
+        None if message.event.id.is_empty() => {}
         None => mail.field("Who", "the event does not say"),
     }
     mail.field("When", &message.when());
@@ -137,7 +139,9 @@ pub fn body(message: &Message) -> String {
     if let Some(record) = &message.record {
         mail.field("Record", &text::mail(record));
     }
-    mail.field("Event", &text::mail(&message.event.id));
+    if !message.event.id.is_empty() {
+        mail.field("Event", &text::mail(&message.event.id));
+    }
     mail.0
 }
 

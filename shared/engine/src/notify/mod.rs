@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use bulletin::Bulletin;
-pub use sns::{Envelope, publish};
+pub use sns::{Audience, Envelope, publish};
 pub use topic::Topic;
 
 /// The version of [`Message`] as machines read it. Fields may be added under the same version.
@@ -325,7 +325,7 @@ impl Message {
             (Outcome::Superseded, ..) => {
                 "The resource changed meanwhile; another evaluation took over."
             }
-            (Outcome::Exempt, ..) => "It is exempt for now. Nothing was changed.",
+            (Outcome::Exempt, ..) => "Quell leaves the resource alone while its exemption lasts.",
             (Outcome::Pending, ..) => {
                 "Quell waits until somebody other than who did it approves the changes below. Nothing was changed, and the resource is still in its bad state."
             }
@@ -543,6 +543,7 @@ fn verdict(outcome: Outcome) -> &'static str {
         Outcome::Partial => "partial fix",
         Outcome::Failed => "FAILED",
         Outcome::Pending => "pending approval",
+        Outcome::Exempt => "exemption",
         outcome => outcome.as_str(),
     }
 }

@@ -147,16 +147,28 @@ fn attribute((name, value): (&'static str, &str)) -> (&'static str, String) {
     (name, if value.is_empty() { "unknown".to_owned() } else { value })
 }
 
+/// For whom a notice is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Audience {
+    All,
+    /// Who found what it is about. It has the attribute `audience`, which subscriptions for people do not take.
+    Finder,
+}
+
 /// Publishes the notice, and returns SNS's id of it.
 pub async fn publish(
     client: &aws_sdk_sns::Client,
     topic_arn: &str,
     notice: &Notice,
+    audience: Audience,
 ) -> Result<String, CallError> {
     let unfit = |error: &dyn std::error::Error| {
         CallError::new(ACTION, CallErrorKind::Refused, error.to_string())
     };
-    let envelope = Envelope::of(notice).map_err(|error| unfit(&error))?;
+    let mut envelope = Envelope::of(notice).map_err(|error| unfit(&error))?;
+    if audience == Audience::Finder {
+        envelope.attributes.push(("audience", "finder".to_owned()));
+    }
     let mut call = client
         .publish()
         .topic_arn(topic_arn)
