@@ -99,7 +99,7 @@ pub const ON_EVERYTHING: [&str; 8] = [
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 48] = [
+const WHY: [(&str, &str); 47] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
