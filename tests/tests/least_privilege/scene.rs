@@ -41,7 +41,7 @@ pub(crate) struct Stage {
     stack: Stack,
     /// The ARN of the Slack app's signing secret.
     signing_secret: String,
-    /// The ARN of the secret that it takes.
+    /// The same of its bot token.
     secret: String,
     scenes: AtomicUsize,
     _emulator: Emulator,
