@@ -228,7 +228,7 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             let topic = routed(scene, people(Mode::Observe)).await;
             let staged = scene.stage(control).await;
             scene.comes_to(&staged, "observed").await?;
-            is_told_at(scene, &topic, 1).await
+            is_told_at(scene, &topic, &staged, 1).await
         }
         OfControl::Undone => {
             let staged = scene.stage(control).await;
@@ -408,7 +408,7 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             publish(scene, people(Mode::Observe)).await;
             let mut counted = None;
             for at in 0..2 {
-                let staged = scene.stage_as(CONTROL, &format!("{}-{at}", scene.name)).await;
+                let staged = scene.stage_as(CONTROL, &format!("{}{at}", scene.name)).await;
                 counted = Some(scene.comes_to(&staged, "observed").await?);
             }
             let Some(record) = counted else { return Err("nothing was staged".to_owned()) };
@@ -440,7 +440,7 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             let staged = scene.stage(CONTROL).await;
             scene.comes_to(&staged, "pending").await?;
             scene.recover().await?;
-            is_told_at(scene, &topic, 2).await
+            is_told_at(scene, &topic, &staged, 2).await
         }
         OfOperator::Denies => {
             let staged = scene.stage(CONTROL).await;
@@ -613,9 +613,16 @@ async fn routed(scene: &Scene, policy: Policy) -> String {
     topic
 }
 
-async fn is_told_at(scene: &Scene, topic: &str, times: usize) -> Result<(), Failed> {
+async fn is_told_at(
+    scene: &Scene,
+    topic: &str,
+    staged: &Staged,
+    times: usize,
+) -> Result<(), Failed> {
     let told = scene.stack.published_to(topic).await.unwrap();
-    check(told.len() == times, || format!("{topic} was told {told:?}"))
+    // All scenes of a function have this topic.
+    let of_it = told.iter().filter(|one| one.texts["email"].contains(&staged.resource)).count();
+    check(of_it == times, || format!("{topic} was told of it {of_it} times"))
 }
 
 async fn is_right(scene: &Scene, staged: &Staged) -> Result<(), Failed> {
