@@ -5,7 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_securityhub::types::{AwsSecurityFinding, RecordState};
-use quell_engine::{Mode, Outcome, report::Response};
+use quell_controls::REGISTRY;
+use quell_engine::{Mode, Outcome, policy::Policy, report::Response};
 use quell_local::{
     Answer, Attempt, Function, Mapping, Proxy,
     cloud::{ACCOUNT, REGION},
@@ -167,6 +168,10 @@ impl Scene {
     async fn set(imports: bool) -> Self {
         let rig = Box::pin(Rig::start()).await;
         Box::pin(rig.engine(Mode::Enforce)).await;
+        // What is folded is not told one by one.
+        let mut policy = Policy::by_name(Mode::Enforce, REGISTRY);
+        policy.notify.fold_minutes = 0;
+        rig.stack.apply_policy(&policy).await.unwrap();
         let proxy = Proxy::start(&rig.cloud.endpoint).unwrap();
         let function = function(rig.stack.security_hub_environment(imports)).through(&proxy);
         let function = Arc::new(function);

@@ -1111,10 +1111,6 @@ impl<'a, C: Control> Run<'a, C> {
             (Some(record), Some(topic)) if self.is_told(record).await? => {
                 topic.tell(&C::META, record).await
             }
-            // Whoever found it is told of each, however often people are.
-            (Some(record), Some(topic)) if record.intent.finding.is_some() => {
-                topic.tell_finder(&C::META, record).await
-            }
             _ => Ok(()),
         }
     }
@@ -1128,7 +1124,7 @@ impl<'a, C: Control> Run<'a, C> {
         match self.engine.ledger.count(&tally).await {
             Ok(counted) => Ok(tally.is_told(counted)),
             // Rather once too often than not at all.
-            Err(_) if tally.is_critical() => Ok(true),
+            Err(_) if tally.class() == fold::Class::Critical => Ok(true),
             // Not yet: what is in the way may be the flood itself.
             Err(error) => Err(error.into()),
         }

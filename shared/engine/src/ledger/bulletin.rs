@@ -12,7 +12,7 @@ use crate::{
     During as _,
     notify::{
         bulletin::{Line, Subject},
-        fold::{Counted, Tally, Window},
+        fold::{Class, Counted, Tally, Window},
     },
 };
 
@@ -23,6 +23,8 @@ pub struct Counts {
     pub lines: Vec<Kept>,
     /// Critical ones, of any line.
     pub critical: u64,
+    /// Those that wait for a person, of any line.
+    pub waiting: u64,
     /// Everything that was counted.
     pub total: u64,
     /// When recovery is to look at it.
@@ -44,7 +46,7 @@ impl Ledger {
         match self.count_as(tally, &tally.key, Some(tally.most())).await {
             Err(LedgerError::Call(error)) if error.is(REFUSED) => {
                 let counted = self.count_as(tally, &tally.rest, None).await?;
-                Ok(Counted { same: None, ..counted })
+                Ok(Counted { is_first: false, ..counted })
             }
             counted => counted,
         }
@@ -60,8 +62,8 @@ impl Ledger {
         let due = until.checked_add(SETTLED).unwrap_or(until);
         let expires = until.checked_add(KEPT).unwrap_or(until);
         let count = format!("{COUNT}{key}");
-        // Critical ones leave the others their room, and the other way round.
-        let keys = if tally.is_critical() { CRITICAL_KEYS } else { KEYS };
+        let of_class = of(tally.class());
+        let first = format!("{FIRST}{key}");
         let stored = Stored { subject: tally.window.subject, from: tally.window.from, until };
         let mut update = self
             .client
@@ -71,9 +73,11 @@ impl Ledger {
             .expression_attribute_names("#open", OPEN)
             .expression_attribute_names("#schema", "schema")
             .expression_attribute_names("#count", &count)
+            .expression_attribute_names("#class", of_class)
+            .expression_attribute_names("#first", &first)
             .expression_attribute_names("#line", format!("{LINE}{key}"))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":critical", number(tally.is_critical().into()))
+            .expression_attribute_values(":id", text(&tally.id))
             .expression_attribute_values(":open", text("1"))
             .expression_attribute_values(":schema", number(SCHEMA.into()))
             .expression_attribute_values(":due", text(&instant(due)))
@@ -84,27 +88,30 @@ impl Ledger {
             .expression_attribute_values(":document", text(&to_json(key, &stored)?))
             .expression_attribute_values(":line", text(&to_json(key, &tally.line)?))
             .return_values(ReturnValue::UpdatedNew);
-        let mut counters = "ADD in_all :one, of_critical :critical, #count :one".to_owned();
+        let mut counters = "ADD in_all :one, #class :one, #count :one".to_owned();
         if let Some(most) = most {
             counters.push_str(", #keys :keys");
             update = update
                 .condition_expression(
                     "attribute_not_exists(#keys) OR contains(#keys, :key) OR size(#keys) < :most",
                 )
-                .expression_attribute_names("#keys", keys)
+                // Each class has room of its own.
+                .expression_attribute_names("#keys", format!("{of_class}{KEYS}"))
                 .expression_attribute_values(":keys", AttributeValue::Ss(vec![key.to_owned()]))
                 .expression_attribute_values(":key", text(key))
                 .expression_attribute_values(":most", number(most as u64));
         }
         let update = update.update_expression(format!(
             "SET #open = :open, due = if_not_exists(due, :due), expires = :expires, #schema = :schema, \
-             document = if_not_exists(document, :document), #line = if_not_exists(#line, :line) {counters}"
+             document = if_not_exists(document, :document), #line = if_not_exists(#line, :line), #first = if_not_exists(#first, :id) {counters}"
         ));
         let updated = update.send().await.during("dynamodb:UpdateItem")?;
         let counts = updated.attributes.unwrap_or_default();
         // What is not said is taken for many: it is counted, and told later.
-        let counted = |name: &str| integer(&counts, name).unwrap_or(u64::MAX);
-        Ok(Counted { same: Some(counted(&count)), critical: counted("of_critical") })
+        Ok(Counted {
+            is_first: string(&counts, &first) == Some(tally.id.as_str()),
+            of_class: integer(&counts, of_class).unwrap_or(u64::MAX),
+        })
     }
 
     /// Takes the counts of a window that is over, so that nobody else tells them for a while. `None`: somebody else did.
@@ -162,8 +169,8 @@ const TELLING: SignedDuration = SignedDuration::from_mins(10);
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 const FAMILY: &str = "BUL#";
-const KEYS: &str = "own_keys";
-const CRITICAL_KEYS: &str = "critical_keys";
+const KEYS: &str = "_keys";
+const FIRST: &str = "first_";
 const COUNT: &str = "count_";
 const LINE: &str = "line_";
 
@@ -182,7 +189,8 @@ pub(super) fn from_item(item: &Item) -> Result<Counts, LedgerError> {
     let id = string(item, "pk").unwrap_or("without a key");
     let unreadable = |reason: String| LedgerError::Unreadable { id: id.to_owned(), reason };
     let Stored { subject, from, until } = document::from_item(item)?;
-    let keys = [KEYS, CRITICAL_KEYS].map(|name| item.get(name).and_then(|keys| keys.as_ss().ok()));
+    let keys = [Class::Critical, Class::Waiting, Class::Routine]
+        .map(|class| item.get(&format!("{}{KEYS}", of(class))).and_then(|keys| keys.as_ss().ok()));
     let is_own = |key: &String| keys.iter().flatten().any(|keys| keys.contains(key));
     let mut lines = Vec::new();
     for (name, value) in item {
@@ -195,10 +203,20 @@ pub(super) fn from_item(item: &Item) -> Result<Counts, LedgerError> {
     Ok(Counts {
         window: Window { subject, from, until },
         lines,
-        critical: integer(item, "of_critical").unwrap_or_default(),
+        critical: integer(item, of(Class::Critical)).unwrap_or_default(),
+        waiting: integer(item, of(Class::Waiting)).unwrap_or_default(),
         total: integer(item, "in_all").unwrap_or_default(),
         due: string(item, "due").unwrap_or_default().to_owned(),
     })
+}
+
+/// The attribute that counts a class.
+fn of(class: Class) -> &'static str {
+    match class {
+        Class::Critical => "of_critical",
+        Class::Waiting => "of_waiting",
+        Class::Routine => "of_routine",
+    }
 }
 
 fn window_key(window: &Window) -> Item {

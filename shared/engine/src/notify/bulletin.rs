@@ -5,7 +5,7 @@ use std::{cmp::Reverse, fmt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{VERSION, clock, fold, severity, verdict};
+use super::{VERSION, clock, fold::Class, severity, verdict};
 use crate::{
     Outcome, Severity,
     ledger::{Counts, Kept},
@@ -76,20 +76,26 @@ impl Bulletin {
     /// What is to be told of a window; `None`: everything was told by itself.
     pub fn of(counts: &Counts) -> Option<Self> {
         let is_digest = counts.window.subject == Subject::Digest;
-        let is_flood = counts.critical > fold::CRITICAL;
-        let mut total = counts.critical.saturating_sub(fold::CRITICAL);
+        // What was not told of a class that is told one by one; of a digest nothing is.
+        let untold = |class: Class, all: u64| {
+            let told = if is_digest { Some(0) } else { class.most() };
+            told.map(|told| all.saturating_sub(told))
+        };
+        let untold = |class| match class {
+            Class::Critical => untold(class, counts.critical),
+            Class::Waiting => untold(class, counts.waiting),
+            Class::Routine => None,
+        };
+        let mut total =
+            [Class::Critical, Class::Waiting].into_iter().filter_map(untold).sum::<u64>();
         let mut lines = Vec::new();
         for Kept { line, is_own } in &counts.lines {
             let told = u64::from(*is_own && !is_digest);
-            let is_told = match line.severity {
-                Severity::Critical => !is_flood,
-                _ => line.count <= told,
-            };
-            if is_told {
-                continue;
-            }
-            if line.severity < Severity::Critical {
-                total += line.count - told;
+            match untold(Class::of(line)) {
+                Some(0) => continue,
+                Some(_) => {}
+                None if line.count <= told => continue,
+                None => total += line.count - told,
             }
             let actor = line.actor.clone().filter(|_| *is_own);
             lines.push(Line { actor, ..line.clone() });
@@ -168,9 +174,9 @@ impl Bulletin {
     }
 
     /// The bulletin with less in it.
-    pub(super) fn shortened(&self, field: usize) -> Self {
+    pub(super) fn shortened(&self, field: usize, lines: usize) -> Self {
         let cut = |text: &str| text::cut(text, field);
-        let lines = self.lines.iter().map(|line| Line {
+        let lines = self.lines.iter().take(lines).map(|line| Line {
             control: cut(&line.control),
             actor: line.actor.as_deref().map(cut),
             account: cut(&line.account),

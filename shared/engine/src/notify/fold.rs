@@ -9,12 +9,10 @@ use crate::{
     policy::{Digest, Notify},
 };
 
-/// How many different lines a window tells of one by one. What else there is, is counted by control.
-pub const LINES: usize = 13;
-
-/// How many critical messages a window tells one by one. With the lines and the bulletin itself, a flood that spans two
-/// windows comes to less than 60 messages.
-pub const CRITICAL: u64 = 15;
+/// How many different lines of what is routine a window tells of one by one. What else there is, is counted by control.
+/// With what is critical, what waits, and the bulletin itself, a flood that spans two windows comes to at most 60
+/// messages.
+pub const LINES: usize = 9;
 
 /// How many lines a digest has. What else there is, is counted by control.
 pub const DIGEST_LINES: usize = 60;
@@ -29,6 +27,36 @@ pub struct Tally {
     pub key: String,
     /// The same for all of a control and outcome: what is counted together once there are too many keys.
     pub rest: String,
+    /// Unlike that of any other message. Who counted first is told by it, when told again.
+    pub id: String,
+}
+
+/// How urgent a message is. Each class has room of its own, so that none drowns in another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    Critical,
+    /// A person has to decide, and each decision is one of its own.
+    Waiting,
+    Routine,
+}
+
+impl Class {
+    pub fn of(line: &Line) -> Self {
+        match (line.severity, line.outcome) {
+            (Severity::Critical, _) => Self::Critical,
+            (_, Outcome::Pending) => Self::Waiting,
+            _ => Self::Routine,
+        }
+    }
+
+    /// How many messages a window tells one by one, whatever they have in common. `None`: the first of each line.
+    pub fn most(self) -> Option<u64> {
+        match self {
+            Self::Critical => Some(12),
+            Self::Waiting => Some(8),
+            Self::Routine => None,
+        }
+    }
 }
 
 /// The time that one bulletin tells of.
@@ -42,10 +70,11 @@ pub struct Window {
 /// How often something happened in a window, this time included.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counted {
-    /// Of the same key. `None`: there were too many keys to count it by its own.
-    pub same: Option<u64>,
-    /// Critical ones, of any key.
-    pub critical: u64,
+    /// Whether this message is the first of its key, also when it is counted again. What has no key of its own, because
+    /// there are too many, is not.
+    pub is_first: bool,
+    /// Of the same class, of any key.
+    pub of_class: u64,
 }
 
 /// How the message is counted; `None`: it is told, and nothing is counted.
@@ -83,6 +112,7 @@ pub fn tally(meta: &Meta, record: &Record, notify: &Notify, now: Timestamp) -> O
         },
         key: record_id(&key),
         rest: record_id(&key[..2]),
+        id: format!("{}/{outcome}", record.id),
     })
 }
 
@@ -91,21 +121,22 @@ impl Tally {
     pub fn is_told(&self, counted: Counted) -> bool {
         match self.window.subject {
             Subject::Digest => false,
-            Subject::Folded if self.is_critical() => counted.critical <= CRITICAL,
-            Subject::Folded => counted.same == Some(1),
+            Subject::Folded => match self.class().most() {
+                Some(most) => counted.of_class <= most,
+                None => counted.is_first,
+            },
         }
     }
 
-    pub fn is_critical(&self) -> bool {
-        self.line.severity == Severity::Critical
+    pub fn class(&self) -> Class {
+        Class::of(&self.line)
     }
 
     /// How many keys the window counts by their own.
     pub fn most(&self) -> usize {
         match self.window.subject {
-            Subject::Folded if self.is_critical() => DIGEST_LINES,
-            Subject::Folded => LINES,
-            Subject::Digest => DIGEST_LINES,
+            Subject::Folded if self.class() == Class::Routine => LINES,
+            Subject::Folded | Subject::Digest => DIGEST_LINES,
         }
     }
 }

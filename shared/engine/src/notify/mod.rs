@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use bulletin::Bulletin;
-pub use sns::{Audience, Envelope, publish};
+pub use sns::{Envelope, publish};
 pub use topic::Topic;
 
 /// The version of [`Message`] as machines read it. Fields may be added under the same version.

@@ -95,9 +95,18 @@ impl Envelope {
         })
     }
 
-    /// Fits as it is: there are few lines, and each is short.
+    /// The bulletin as it fits: with shorter fields, and in the end with fewer lines.
     fn of_bulletin(bulletin: &Bulletin) -> Result<Self, serde_json::Error> {
-        let bulletin = bulletin.shortened(FIELD);
+        for (field, lines) in [(256, 200), (128, 100), (64, 100), (64, 50)] {
+            let envelope = Self::render_bulletin(&bulletin.shortened(field, lines))?;
+            if envelope.size() <= BYTES {
+                return Ok(envelope);
+            }
+        }
+        Self::render_bulletin(&bulletin.shortened(32, 20))
+    }
+
+    fn render_bulletin(bulletin: &Bulletin) -> Result<Self, serde_json::Error> {
         // Of one account or region only if all lines are.
         let all_of = |of: fn(&Line) -> &String| {
             let mut values = bulletin.lines.iter().map(of);
@@ -112,22 +121,19 @@ impl Envelope {
             ("region", &all_of(|line| &line.region)),
         ]
         .map(attribute);
-        let email = email::bulletin(&bulletin);
+        let email = email::bulletin(bulletin);
         Ok(Self {
-            subject: email::bulletin_subject(&bulletin),
+            subject: email::bulletin_subject(bulletin),
             body: bodies(
                 &email,
-                &sms::bulletin(&bulletin),
+                &sms::bulletin(bulletin),
                 &machine::body(&Notice::Bulletin(bulletin.clone()))?,
-                &chat::bulletin(&bulletin)?,
+                &chat::bulletin(bulletin)?,
             )?,
             attributes: attributes.into(),
         })
     }
 }
-
-/// What a field of a bulletin's line may have.
-const FIELD: usize = 256;
 
 fn bodies(email: &str, sms: &str, machine: &str, chat: &str) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Bodies {
@@ -147,28 +153,16 @@ fn attribute((name, value): (&'static str, &str)) -> (&'static str, String) {
     (name, if value.is_empty() { "unknown".to_owned() } else { value })
 }
 
-/// For whom a notice is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Audience {
-    All,
-    /// Who found what it is about. It has the attribute `audience`, which subscriptions for people do not take.
-    Finder,
-}
-
 /// Publishes the notice, and returns SNS's id of it.
 pub async fn publish(
     client: &aws_sdk_sns::Client,
     topic_arn: &str,
     notice: &Notice,
-    audience: Audience,
 ) -> Result<String, CallError> {
     let unfit = |error: &dyn std::error::Error| {
         CallError::new(ACTION, CallErrorKind::Refused, error.to_string())
     };
-    let mut envelope = Envelope::of(notice).map_err(|error| unfit(&error))?;
-    if audience == Audience::Finder {
-        envelope.attributes.push(("audience", "finder".to_owned()));
-    }
+    let envelope = Envelope::of(notice).map_err(|error| unfit(&error))?;
     let mut call = client
         .publish()
         .topic_arn(topic_arn)
@@ -250,6 +244,20 @@ mod tests {
             let note =
                 format!("… {} more lines, left out here. Read them with quell show", sent.left_out);
             assert!(bodies["email"].as_str().unwrap().contains(&note));
+        }
+    }
+
+    #[test]
+    fn a_bulletin_fits_at_the_worst() {
+        for c in ["\u{e0041}", "\"", "\u{1}", "💥", "x"] {
+            let mut bulletin = samples::bulletin(crate::notify::bulletin::Subject::Folded);
+            let line = &mut bulletin.lines[0];
+            line.example = c.repeat(3000);
+            line.actor = Some(c.repeat(3000));
+            line.control = c.repeat(3000);
+            bulletin.lines = vec![bulletin.lines[0].clone(); 300];
+            let envelope = Envelope::of(&Notice::Bulletin(bulletin)).unwrap();
+            assert!(envelope.size() <= BYTES, "{} bytes", envelope.size());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use aws_sdk_sns::Client;
 
-use super::{Audience, Change, Control, Event, Message, Notice, Order, Resource, VERSION, publish};
+use super::{Change, Control, Event, Message, Notice, Order, Resource, VERSION, publish};
 use crate::{
     CallError, Clients, Meta, brakes,
     ledger::{Record, Status},
@@ -35,7 +35,7 @@ impl Topic {
     async fn tell_all(&self, mut message: Message, topics: &[String]) -> Result<(), CallError> {
         let notice = Notice::from(message.clone());
         for topic in topics.iter().filter(|topic| **topic != self.arn) {
-            if let Err(error) = publish(&self.client, topic, &notice, Audience::All).await {
+            if let Err(error) = publish(&self.client, topic, &notice).await {
                 let note = format!("the topic {topic} of a route was not told: {error}");
                 tracing::error!(target: "quell", detail = text::one_line(&note), "not routed");
                 message.notes.push(note);
@@ -44,14 +44,8 @@ impl Topic {
         self.say(&message.into()).await
     }
 
-    /// Tells the same, and only Security Hub: people hear of it in a bulletin.
-    pub async fn tell_finder(&self, meta: &Meta, record: &Record) -> Result<(), CallError> {
-        let notice = message(meta, record).into();
-        publish(&self.client, &self.arn, &notice, Audience::Finder).await.map(drop)
-    }
-
     pub async fn say(&self, notice: &Notice) -> Result<(), CallError> {
-        publish(&self.client, &self.arn, notice, Audience::All).await.map(drop)
+        publish(&self.client, &self.arn, notice).await.map(drop)
     }
 }
 
