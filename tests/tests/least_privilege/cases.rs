@@ -407,8 +407,8 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
         OfOperator::Bulletins => {
             publish(scene, people(Mode::Observe)).await;
             let mut counted = None;
-            for at in 0..2 {
-                let staged = scene.stage_as(CONTROL, &format!("{}{at}", scene.name)).await;
+            for twin in ["a", "b"] {
+                let staged = scene.stage_as(CONTROL, &format!("{}{twin}", scene.name)).await;
                 counted = Some(scene.comes_to(&staged, "observed").await?);
             }
             let Some(record) = counted else { return Err("nothing was staged".to_owned()) };

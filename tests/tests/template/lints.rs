@@ -282,7 +282,7 @@ pub(crate) fn failed_events_are_kept(template: &Template) -> Vec<String> {
             complaints.push(format!("{id}: is not tried twice more"));
         }
         // Its queue keeps what fails.
-        if is_fed(template, &id) {
+        if is_fed(template, id) {
             continue;
         }
         let letters = &properties["DeadLetterQueue"];
