@@ -423,7 +423,10 @@ async fn of_operator(scene: &Scene, play: OfOperator) -> Result<(), Failed> {
             let bulletins = |messages: Vec<quell_local::stack::Message>| {
                 let bodies =
                     messages.iter().map(|one| serde_json::from_str::<Value>(&one.body).unwrap());
-                bodies.filter(|body| body["kind"] == "bulletin").collect::<Vec<_>>()
+                // All scenes have this topic.
+                bodies
+                    .filter(|body| body["lines"][0]["example"] == record.intent.resource.as_str())
+                    .collect::<Vec<_>>()
             };
             let told = bulletins(scene.stack.messages().await.unwrap());
             check(told.len() == 1 && told[0]["total"] == 2, || format!("{told:?}"))?;
