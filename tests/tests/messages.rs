@@ -229,8 +229,8 @@ async fn a_flood_becomes_at_most_sixty_messages_with_every_critical_one_among_th
     let mut flood = JoinSet::new();
     let ledger = Arc::new(rig.ledger.clone());
     for at in 0..many {
-        // Twenty-four critical ones, all over the flood.
-        let meta = if at % (many / 24) == 7 {
+        // Twenty-two critical ones, all over the flood.
+        let meta = if at % (many / 22) == 7 {
             of_critical += 1;
             *critical[rng.usize(..critical.len())]
         } else {
@@ -299,6 +299,7 @@ async fn more_critical_ones_than_people_can_read_are_counted_as_critical() {
 /// The record, as if this principal had done it.
 fn by(record: &Record, who: usize) -> Record {
     let mut record = record.clone();
+    record.id = format!("{:020x}", fastrand::u128(..) >> 48);
     record.intent.actor = Some(Actor {
         principal: format!("role deploy-{who}"),
         arn: Some(format!(

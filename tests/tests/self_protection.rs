@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use quamina::Quamina;
 use quell_controls::REGISTRY;
-use quell_engine::{Listen, Meta, listen};
+use quell_engine::{
+    Listen, Meta, listen,
+    policy::{Notify, Policy},
+};
 use quell_local::{Function, scenario};
 use quell_tests::rig::{Rig, binary};
 use serde_json::{Value, json};
@@ -193,6 +196,9 @@ async fn each_call_that_can_disable_quell_is_a_critical_message_with_call_resour
     for control in ["quell-rule-disabled", "cloudtrail-logging"] {
         scenario::stage(&rig.cloud, control, "matrix").await.unwrap();
     }
+    // So many within a moment would be counted: here each has to be told.
+    let notify = Notify { fold_minutes: 0, ..Notify::DEFAULT };
+    rig.stack.apply_policy(&Policy { notify, ..Policy::observe() }).await.unwrap();
     let function = audit_trail(&rig, "");
     let rules = rules();
     let calls = calls();

@@ -87,7 +87,8 @@ impl Ledger {
             )
             .expression_attribute_values(":document", text(&to_json(key, &stored)?))
             .expression_attribute_values(":line", text(&to_json(key, &tally.line)?))
-            .return_values(ReturnValue::UpdatedNew);
+            // Not `UpdatedNew`: who was first need not be new.
+            .return_values(ReturnValue::AllNew);
         let mut counters = "ADD in_all :one, #class :one, #count :one".to_owned();
         if let Some(most) = most {
             counters.push_str(", #keys :keys");
