@@ -361,7 +361,9 @@ pub(crate) fn queues_feed_functions(template: &Template) -> Vec<String> {
         {
             complaints.push(format!("{queue}: does not get the messages as they are"));
         }
-        if subscription["FilterPolicy"] != json!({"outcome": [{"exists": true}]}) {
+        // Slack says alarms too.
+        let takes_alarms = only_listens(function);
+        if !takes_alarms && subscription["FilterPolicy"] != json!({"outcome": [{"exists": true}]}) {
             complaints.push(format!("{queue}: gets alarms, which are no messages"));
         }
         let policies = template.all("AWS::SQS::QueuePolicy").into_iter();
@@ -439,6 +441,9 @@ pub(crate) fn sources_lose_nothing(template: &Template) -> Vec<String> {
             complaints.push(format!("{id}: leads to no function"));
             continue;
         };
+        if !only_listens(function) {
+            continue;
+        }
         if source["FunctionResponseTypes"] != json!(["ReportBatchItemFailures"]) {
             complaints.push(format!("{id}: repeats what was handled"));
         }
