@@ -76,15 +76,14 @@ impl Bulletin {
     /// What is to be told of a window; `None`: everything was told by itself.
     pub fn of(counts: &Counts) -> Option<Self> {
         let is_digest = counts.window.subject == Subject::Digest;
-        // What was not told of a class that is told one by one; of a digest nothing is.
-        let untold = |class: Class, all: u64| {
-            let told = if is_digest { Some(0) } else { class.most() };
-            told.map(|told| all.saturating_sub(told))
-        };
-        let untold = |class| match class {
-            Class::Critical => untold(class, counts.critical),
-            Class::Waiting => untold(class, counts.waiting),
-            Class::Routine => None,
+        // What was not told of a class that is told one by one. No digest has any of it.
+        let untold = |class: Class| {
+            let all = match class {
+                Class::Critical => counts.critical,
+                Class::Waiting => counts.waiting,
+                Class::Routine => 0,
+            };
+            class.most().map(|most| all.saturating_sub(most))
         };
         let mut total =
             [Class::Critical, Class::Waiting].into_iter().filter_map(untold).sum::<u64>();
