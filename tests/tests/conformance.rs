@@ -47,7 +47,7 @@ fn reads_read_and_writes_write() {
         ["Get", "List", "Describe"].iter().any(|verb| name.starts_with(verb))
     };
     for meta in REGISTRY {
-        for action in meta.reads {
+        for action in meta.reads.iter().chain(meta.discovers) {
             assert!(is_read(action), "{}: {action} is not a read", meta.id);
         }
         for action in meta.writes {

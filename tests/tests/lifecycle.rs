@@ -410,8 +410,10 @@ impl Control for Scripted {
         satisfies: &[],
         function: "none",
         listens: &[],
+        discovers: &[],
         reads: &["test:GetThing"],
         writes: &["test:PutThing"],
+        baseline: false,
         visible_within: 0,
         source: file!(),
     };

@@ -275,8 +275,10 @@ impl Control for Bulky {
         satisfies: &[],
         function: "none",
         listens: &[],
+        discovers: &[],
         reads: &["test:GetThing"],
         writes: &["test:PutThing"],
+        baseline: false,
         visible_within: 0,
         source: file!(),
     };

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{CallError, Clients, Listen, Signal, text};
+use crate::{CallError, Clients, Listen, Signal, policy::Trusted, text};
 
 /// One rule about one kind of resource, with its remediation.
 ///
@@ -34,6 +34,12 @@ pub trait Control: Sized + 'static {
     /// control. Only names are taken from the signal; every fact is read from the API by `assess`.
     fn targets(signal: &Signal) -> Result<Vec<Self::Target>, TargetError>;
 
+    /// One page of the resources that there are, for the sweep: by name alone, what is wrong is for `assess` to see.
+    /// Nothing, where [`Meta::discovers`] names no action: then there is nothing to look for without an event.
+    async fn discover(&self, _page: Option<&str>) -> Result<Discovered<Self::Target>, CallError> {
+        Ok(Discovered::default())
+    }
+
     /// Reads the live resource. `None`: there is no such resource.
     async fn assess(&self, target: &Self::Target) -> Result<Option<Self::State>, CallError>;
 
@@ -46,6 +52,10 @@ pub trait Control: Sized + 'static {
     ) -> Result<Option<Self::State>, CallError> {
         self.assess(target).await
     }
+
+    /// Puts beside what was seen what only Quell knows, so that the plan is made of the state alone and the record says
+    /// of what. [`same`](Control::same) does not look at it.
+    fn inform(_state: &mut Self::State, _background: &Background<'_, Self::State>) {}
 
     /// What is to be changed, in order. Empty: compliant.
     fn plan(state: &Self::State) -> Plan<Self::Change>;
@@ -119,6 +129,30 @@ pub trait Control: Sized + 'static {
     }
 }
 
+/// What Quell knows beside the resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Background<'a, S> {
+    /// Whom the policy trusts.
+    pub trusted: &'a Trusted,
+    /// How the resource was when a sweep last saw it compliant, before what is looked at now. Only where
+    /// [`Meta::baseline`] asks for it.
+    pub baseline: Option<&'a S>,
+}
+
+/// One page of resources.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discovered<T> {
+    pub targets: Vec<T>,
+    /// Where the next page begins. `None`: this was the last.
+    pub next: Option<String>,
+}
+
+impl<T> Default for Discovered<T> {
+    fn default() -> Self {
+        Self { targets: Vec::new(), next: None }
+    }
+}
+
 /// The facts about a control, from which runbooks, tables, permissions and tests are made.
 #[derive(Debug)]
 pub struct Meta {
@@ -138,10 +172,14 @@ pub struct Meta {
     pub function: &'static str,
     /// The events that it wants. The rules of the template are made of these.
     pub listens: &'static [Listen],
+    /// IAM actions that `discover` needs. Empty: the sweep does not look for its resources.
+    pub discovers: &'static [&'static str],
     /// IAM actions that `assess` needs.
     pub reads: &'static [&'static str],
     /// IAM actions that `apply` needs.
     pub writes: &'static [&'static str],
+    /// Whether the sweep keeps how compliant resources look, because a fix may have to restore it.
+    pub baseline: bool,
     /// Seconds for which "not found" may only mean "not visible yet".
     pub visible_within: u64,
     /// `file!()`

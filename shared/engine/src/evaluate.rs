@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    CallError, CallErrorKind, Clients, Control, Outcome, Plan, Progress, Report, Signal, Trigger,
+    Background, CallError, CallErrorKind, Clients, Control, Outcome, Plan, Progress, Report,
+    Signal, Trigger,
     aws::Call,
     brakes::{self, Counted, Flapping},
     error::Failure,
@@ -392,7 +393,10 @@ impl<'a, C: Control> Run<'a, C> {
             Ids::Fix { .. } => None,
         };
         let control = C::META.id;
-        let wanted = Wanted { record: &id, original, control, lock: self.lock(), request_id };
+        let name = self.target.to_string();
+        let resource = C::META.baseline.then_some(name.as_str());
+        let wanted =
+            Wanted { record: &id, original, control, lock: self.lock(), request_id, resource };
         self.engine.ledger.look(&wanted).await
     }
 
@@ -566,7 +570,7 @@ impl<'a, C: Control> Run<'a, C> {
         seen: Result<Option<C::State>, CallError>,
         is_first: bool,
     ) -> Answer {
-        let state = match seen {
+        let mut state = match seen {
             Ok(Some(state)) => state,
             Ok(None) => {
                 self.seen = None;
@@ -574,6 +578,9 @@ impl<'a, C: Control> Run<'a, C> {
             }
             Err(error) => return self.failed(error),
         };
+        if let Err(error) = self.inform(&mut state) {
+            return self.failed(error);
+        }
         let changes = match self.plan(&state) {
             Ok(plan) => plan.changes.len(),
             Err(error) => return self.failed(error),
@@ -594,6 +601,18 @@ impl<'a, C: Control> Run<'a, C> {
             Ok(false) => Answer::Seen(Sight::There { state: place, changes }),
             Err(error) => self.failed(error),
         }
+    }
+
+    /// Tells the state what only Quell knows.
+    fn inform(&self, state: &mut C::State) -> Result<(), CallError> {
+        let baseline = self.view.as_ref().and_then(|view| view.baseline.as_ref());
+        let baseline = match baseline.and_then(|kept| kept.before(self.signal.time)) {
+            Some(kept) => Some(decode::<C::State>(kept).map_err(unreadable::<C>)?),
+            None => None,
+        };
+        let trusted = &self.policy.trusted;
+        C::inform(state, &Background { trusted, baseline: baseline.as_ref() });
+        Ok(())
     }
 
     /// What would be done with the resource in this state.

@@ -24,7 +24,9 @@ pub mod signal;
 pub mod text;
 
 pub use aws::{Clients, During};
-pub use control::{Control, Description, Effect, Meta, Plan, Progress, Safety, Severity};
+pub use control::{
+    Background, Control, Description, Discovered, Effect, Meta, Plan, Progress, Safety, Severity,
+};
 pub use error::{CallError, CallErrorKind};
 pub use listen::Listen;
 pub use outcome::Outcome;

@@ -88,8 +88,10 @@ mod tests {
         satisfies: &[],
         function: "s3-exposure",
         listens: &[],
+        discovers: &[],
         reads: &[],
         writes: &[],
+        baseline: false,
         visible_within: 0,
         source: "",
     };

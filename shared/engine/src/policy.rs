@@ -65,6 +65,22 @@ pub struct Policy {
     pub notify: Notify,
     #[serde(default)]
     pub routes: Vec<Route>,
+    #[serde(default)]
+    pub trusted: Trusted,
+}
+
+/// Who is known: what is opened to these is meant to be.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trusted {
+    /// Twelve digits each. Those of the own organisation count only where they, or it, are named.
+    pub accounts: Vec<String>,
+    /// Ids of organisations, such as `o-a1b2c3d4e5`: what is shared with one as a whole.
+    pub organisations: Vec<String>,
+    /// Addresses, v4 or v6, such as `203.0.113.0/24`.
+    pub cidrs: Vec<String>,
+    /// Ids of managed prefix lists, such as `pl-0a1b2c3d`.
+    pub prefix_lists: Vec<String>,
 }
 
 /// How often people hear of what repeats, and of what is routine.
@@ -118,6 +134,15 @@ impl Routed {
     pub fn is_nowhere(&self) -> bool {
         self.topics.is_empty() && self.channels.is_empty()
     }
+}
+
+impl Trusted {
+    pub const NOBODY: Self = Self {
+        accounts: Vec::new(),
+        organisations: Vec::new(),
+        cidrs: Vec::new(),
+        prefix_lists: Vec::new(),
+    };
 }
 
 impl Notify {
@@ -291,6 +316,7 @@ impl Policy {
             people: Vec::new(),
             notify: Notify::DEFAULT,
             routes: Vec::new(),
+            trusted: Trusted::NOBODY,
         }
     }
 
@@ -536,8 +562,10 @@ mod tests {
             satisfies: &[],
             function: "s3-exposure",
             listens: &[],
+            discovers: &[],
             reads: &[],
             writes: &[],
+            baseline: false,
             visible_within: 0,
             source: "",
         }

@@ -323,13 +323,19 @@ macro_rules! controls {
     };
 }
 
-controls!(A);
-controls!(A, B);
-controls!(A, B, C);
-controls!(A, B, C, D);
-controls!(A, B, C, D, E);
-controls!(A, B, C, D, E, F);
-controls!(A, B, C, D, E, F, G, H, I);
+/// For functions, and for programs that serve every control.
+macro_rules! controls_up_to {
+    () => {};
+    ($control:ident $(, $more:ident)*) => {
+        controls!($control $(, $more)*);
+        controls_up_to!($($more),*);
+    };
+}
+
+controls_up_to!(
+    A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T, U, V, W, X, Y, Z, Aa, Bb, Cc, Dd,
+    Ee, Ff
+);
 
 /// A person named what is not there, or nothing that the control looks at: no error of the function's.
 #[derive(Debug, thiserror::Error)]

@@ -82,7 +82,8 @@ fn permissions(template: &Template) -> Vec<String> {
         let union = |actions: fn(&Meta) -> &'static [&'static str]| {
             controls.iter().flat_map(move |meta| actions(meta)).map(|action| (*action).to_owned())
         };
-        let reads: BTreeSet<String> = union(|meta| meta.reads).collect();
+        let reads: BTreeSet<String> =
+            union(|meta| meta.reads).chain(union(|meta| meta.discovers)).collect();
         let both: BTreeSet<String> =
             reads.iter().cloned().chain(union(|meta| meta.writes)).collect();
         for (setting, needed) in [("observe", reads), ("act", both)] {

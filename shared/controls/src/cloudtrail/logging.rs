@@ -21,8 +21,8 @@ use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_cloudtrail::Client;
 use quell_engine::{
-    CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan, Progress, Safety,
-    Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    CallError, Clients, Control, Description, Discovered, During, Effect, Listen, Meta, Plan,
+    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,7 @@ pub enum Change {
     Start,
 }
 
+const LIST: &str = "cloudtrail:ListTrails";
 const STATUS: &str = "cloudtrail:GetTrailStatus";
 const TAGS: &str = "cloudtrail:ListTags";
 const START: &str = "cloudtrail:StartLogging";
@@ -90,8 +91,10 @@ impl Control for Logging {
                 min_severity: 0.0,
             },
         ],
+        discovers: &[LIST],
         reads: &[STATUS, TAGS],
         writes: &[START],
+        baseline: false,
         visible_within: 0,
         source: file!(),
     };
@@ -140,6 +143,18 @@ impl Control for Logging {
             reason: "it is neither the name nor the ARN of a trail".to_owned(),
         })?;
         Ok(vec![trail])
+    }
+
+    /// The trails whose home is here. A shadow of one elsewhere, or of the organisation's, is looked at where it is at home.
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<Trail>, CallError> {
+        let found = self.cloudtrail.list_trails().set_next_token(page.map(str::to_owned));
+        let found = found.send().await.during(LIST)?;
+        let trails = found.trails.unwrap_or_default().into_iter();
+        let here = trails.filter(|trail| trail.home_region() == Some(self.region.as_str()));
+        let here = here.filter_map(|found| trail(&found.trail_arn?, &self.account, &self.region));
+        // Its ARN stays where it is of another account: it is started there alone.
+        let own = here.filter(|trail| !trail.0.starts_with("arn:"));
+        Ok(Discovered { targets: own.collect(), next: found.next_token })
     }
 
     async fn assess(&self, trail: &Trail) -> Result<Option<Recording>, CallError> {

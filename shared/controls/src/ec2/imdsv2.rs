@@ -37,11 +37,11 @@ use aws_sdk_cloudwatch::{
     types::{Dimension, Statistic},
 };
 use aws_sdk_ec2::types::{
-    HttpTokensState, Instance, InstanceMetadataEndpointState as Endpoint, InstanceStateName,
+    Filter, HttpTokensState, Instance, InstanceMetadataEndpointState as Endpoint, InstanceStateName,
 };
 use quell_engine::{
-    CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger,
+    CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
+    Meta, Plan, Progress, Safety, Severity, Signal, Trigger,
     aws::{OrMissing, WholeAnswers},
     control::TargetError,
 };
@@ -103,8 +103,10 @@ impl Control for Imdsv2 {
             Listen::Config { rules: &["ec2-imdsv2-check"], resource_type: "AWS::EC2::Instance" },
             Listen::SecurityHub { generators: &["/EC2.8"], resource_type: "AwsEc2Instance" },
         ],
+        discovers: &[DESCRIBE],
         reads: &[DESCRIBE, METRIC],
         writes: &[MODIFY],
+        baseline: false,
         visible_within: 120,
         source: file!(),
     };
@@ -144,6 +146,30 @@ impl Control for Imdsv2 {
             Trigger::Manual { resource, .. } => one("detail.resource", resource),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Those that AWS changes at all; a terminated one is still listed for an hour.
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<InstanceId>, CallError> {
+        let live = Filter::builder()
+            .name("instance-state-name")
+            .set_values(Some(
+                ["pending", "running", "stopping", "stopped"].map(str::to_owned).into(),
+            ))
+            .build();
+        let found = self
+            .ec2
+            .describe_instances()
+            .filters(live)
+            .max_results(100)
+            .set_next_token(page.map(str::to_owned))
+            .send()
+            .await
+            .during(DESCRIBE)?;
+        let instances = found.reservations.unwrap_or_default().into_iter();
+        let instances = instances.flat_map(|reservation| reservation.instances.unwrap_or_default());
+        let ids =
+            instances.filter_map(|instance| parse("InstanceId", instance.instance_id()?).ok());
+        Ok(Discovered { targets: ids.collect(), next: found.next_token })
     }
 
     async fn assess(&self, target: &InstanceId) -> Result<Option<MetadataOptions>, CallError> {

@@ -195,6 +195,7 @@ impl Control for Quarantine {
             ],
             min_severity: 7.0,
         }],
+        discovers: &[],
         reads: &[
             "ec2:DescribeInstanceAttribute",
             "ec2:DescribeInstances",
@@ -214,6 +215,7 @@ impl Control for Quarantine {
             "ec2:ModifyNetworkInterfaceAttribute",
             "ec2:RevokeSecurityGroupEgress",
         ],
+        baseline: false,
         visible_within: 0,
         source: file!(),
     };

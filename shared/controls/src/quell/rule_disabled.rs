@@ -22,8 +22,8 @@ use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_eventbridge::{Client, types::RuleState};
 use quell_engine::{
-    CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan, Progress, Safety,
-    Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
+    Meta, Plan, Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,7 @@ pub enum Change {
     Enable,
 }
 
+const LIST: &str = "events:ListRules";
 const DESCRIBE: &str = "events:DescribeRule";
 const TAGS: &str = "events:ListTagsForResource";
 const ENABLE: &str = "events:EnableRule";
@@ -79,8 +80,10 @@ impl Control for RuleDisabled {
             service: "events.amazonaws.com",
             calls: &["DisableRule", "PutRule"],
         }],
+        discovers: &[LIST],
         reads: &[DESCRIBE, TAGS],
         writes: &[ENABLE],
+        baseline: false,
         visible_within: 10,
         source: file!(),
     };
@@ -128,6 +131,17 @@ impl Control for RuleDisabled {
         let own = Own::of_environment()
             .map_err(|(setting, error)| unusable(setting, error.to_string()))?;
         Ok(own.has(name).then(|| RuleName(name.to_owned())).into_iter().collect())
+    }
+
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<RuleName>, CallError> {
+        let own = Own::of_environment().map_err(|(setting, error)| {
+            CallError::new(LIST, CallErrorKind::Refused, format!("{setting}: {error}"))
+        })?;
+        let found = self.events.list_rules().set_next_token(page.map(str::to_owned));
+        let found = found.send().await.during(LIST)?;
+        let names = found.rules.unwrap_or_default().into_iter().filter_map(|rule| rule.name);
+        let targets = names.filter(|name| own.has(name)).map(RuleName).collect();
+        Ok(Discovered { targets, next: found.next_token })
     }
 
     async fn assess(&self, rule: &RuleName) -> Result<Option<Hearing>, CallError> {

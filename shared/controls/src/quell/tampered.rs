@@ -145,8 +145,10 @@ impl Control for Tampered {
                 calls: &names::<{ calls::TRAILS.len() }>(calls::TRAILS),
             },
         ],
+        discovers: &[],
         reads: &[],
         writes: &[],
+        baseline: false,
         visible_within: 0,
         source: file!(),
     };

@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use quell_engine::{
-    CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan, Progress, Safety,
-    Severity, Signal, aws::OrMissing, control::TargetError,
+    CallError, Clients, Control, Description, Discovered, During, Effect, Listen, Meta, Plan,
+    Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,11 @@ impl Control for BlockPublicAccess {
                 resource_type: "AWS::S3::Bucket",
             },
         ],
+        discovers: &[LIST],
         reads: &["s3:GetBucketPublicAccessBlock", TAGS, LIST],
         // DeletePublicAccessBlock is authorised by the same action.
         writes: &["s3:PutBucketPublicAccessBlock"],
+        baseline: false,
         visible_within: 30,
         source: file!(),
     };
@@ -96,6 +98,10 @@ impl Control for BlockPublicAccess {
             return Ok(Vec::new());
         }
         Bucket::of(signal, Self::META.id)
+    }
+
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<Bucket>, CallError> {
+        self.0.buckets(page).await
     }
 
     async fn assess(&self, bucket: &Bucket) -> Result<Option<Block>, CallError> {

@@ -10,7 +10,7 @@ use aws_sdk_s3control::{
     error::BoxError,
 };
 use quell_engine::{
-    CallError, CallErrorKind, Clients, During,
+    CallError, CallErrorKind, Clients, Discovered, During,
     aws::{OrMissing, WholeAnswers},
 };
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,31 @@ impl S3 {
                 return Err(CallError::new(LIST, CallErrorKind::NotReady, reason));
             }
         }
+    }
+
+    /// One page of the account's buckets in this region. A directory bucket, or whatever else is not general purpose, is
+    /// listed elsewhere.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>
+    pub(crate) async fn buckets(
+        &self,
+        page: Option<&str>,
+    ) -> Result<Discovered<Bucket>, CallError> {
+        let region = self.api.config().region().map_or("", |region| region.as_ref());
+        let found = self
+            .api
+            .list_buckets()
+            .bucket_region(region)
+            .max_buckets(100)
+            .set_continuation_token(page.map(str::to_owned))
+            .send()
+            .await
+            .during(LIST)?;
+        let is_here = |bucket: &aws_sdk_s3::types::Bucket| {
+            bucket.bucket_region().is_none_or(|place| place == region)
+        };
+        let targets = found.buckets.unwrap_or_default().into_iter().filter(is_here);
+        let targets = targets.filter_map(|bucket| bucket.name?.parse().ok()).collect();
+        Ok(Discovered { targets, next: found.continuation_token })
     }
 
     /// The bucket's own switches. `None`: never configured.

@@ -31,8 +31,8 @@ use aws_sdk_s3::{
     types::{self, AccessControlPolicy, ObjectOwnership},
 };
 use quell_engine::{
-    CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
+    CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
+    Meta, Plan, Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +138,7 @@ impl Control for PublicAcl {
             },
             Listen::AccessAnalyzer { resource_type: "AWS::S3::Bucket" },
         ],
+        discovers: &[LIST],
         reads: &[
             "s3:GetAccountPublicAccessBlock",
             "s3:GetBucketAcl",
@@ -147,6 +148,7 @@ impl Control for PublicAcl {
             LIST,
         ],
         writes: &["s3:PutBucketAcl"],
+        baseline: false,
         visible_within: 30,
         source: file!(),
     };
@@ -164,6 +166,10 @@ impl Control for PublicAcl {
             return Ok(Vec::new());
         }
         Bucket::of(signal, Self::META.id)
+    }
+
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<Bucket>, CallError> {
+        self.0.buckets(page).await
     }
 
     async fn assess(&self, bucket: &Bucket) -> Result<Option<State>, CallError> {

@@ -39,8 +39,8 @@
 use std::collections::BTreeMap;
 
 use quell_engine::{
-    CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
+    CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
+    Meta, Plan, Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +111,7 @@ impl Control for PublicPolicy {
             },
             Listen::AccessAnalyzer { resource_type: "AWS::S3::Bucket" },
         ],
+        discovers: &[LIST],
         reads: &[
             "s3:GetAccountPublicAccessBlock",
             "s3:GetBucketPolicy",
@@ -119,6 +120,7 @@ impl Control for PublicPolicy {
             LIST,
         ],
         writes: &["s3:DeleteBucketPolicy", "s3:PutBucketPolicy"],
+        baseline: false,
         visible_within: 30,
         source: file!(),
     };
@@ -136,6 +138,10 @@ impl Control for PublicPolicy {
             return Ok(Vec::new());
         }
         Bucket::of(signal, Self::META.id)
+    }
+
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<Bucket>, CallError> {
+        self.0.buckets(page).await
     }
 
     async fn assess(&self, bucket: &Bucket) -> Result<Option<State>, CallError> {

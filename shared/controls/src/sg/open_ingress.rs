@@ -36,8 +36,8 @@ use aws_sdk_ec2::{
     types::{Filter, SecurityGroup as Described, SecurityGroupRule},
 };
 use quell_engine::{
-    CallError, CallErrorKind, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
+    Meta, Plan, Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,8 +129,10 @@ impl Control for OpenIngress {
                 resource_type: "AwsEc2SecurityGroup",
             },
         ],
+        discovers: &[GROUPS],
         reads: &[GROUPS, RULES],
         writes: &[REVOKE, AUTHORIZE, TAG],
+        baseline: false,
         visible_within: 30,
         source: file!(),
     };
@@ -165,6 +167,20 @@ impl Control for OpenIngress {
             _ => return Ok(Vec::new()),
         };
         target.map(|target| vec![target])
+    }
+
+    async fn discover(&self, page: Option<&str>) -> Result<Discovered<SecurityGroup>, CallError> {
+        let found = self
+            .ec2
+            .describe_security_groups()
+            .max_results(200)
+            .set_next_token(page.map(str::to_owned))
+            .send()
+            .await
+            .during(GROUPS)?;
+        let ids = found.security_groups.unwrap_or_default().into_iter();
+        let targets = ids.filter_map(|group| group.group_id.map(SecurityGroup::Id)).collect();
+        Ok(Discovered { targets, next: found.next_token })
     }
 
     async fn assess(&self, target: &SecurityGroup) -> Result<Option<Ingress>, CallError> {

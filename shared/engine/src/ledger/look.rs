@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::{
     Exemption, Halt, Item, Ledger, LedgerError, Order, PublishedPolicy, Record, Verb,
     approval::{self, order_key},
+    baseline::{self, Baseline, Baselined, baseline_key},
     exemption::{self, exemption_key},
     halt::{self, halt_key},
     policy::{policy_from_item, policy_key},
@@ -32,6 +33,8 @@ pub struct Wanted<'a> {
     pub lock: LockKey<'a>,
     /// CloudTrail's id of the request that the event tells of.
     pub request_id: Option<&'a str>,
+    /// The resource as people know it, where its control keeps a baseline.
+    pub resource: Option<&'a str>,
 }
 
 /// A resource, whatever the control.
@@ -56,6 +59,8 @@ pub struct View {
     /// One that cannot be read stops everything all the same.
     pub halt: Option<Result<Halt, LedgerError>>,
     pub policy: Option<PolicyItem>,
+    /// One that cannot be read is none: less is restored then, and the record says of what the plan was made.
+    pub baseline: Option<Baseline>,
 }
 
 /// The lock of a resource, with what was done to the resource lately.
@@ -100,7 +105,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`] if anything that decides was not read: a key left out is not known to be absent.
     pub async fn look(&self, wanted: &Wanted<'_>) -> Result<View, LedgerError> {
-        let LockKey { account, arn, .. } = wanted.lock;
+        let LockKey { account, region, arn } = wanted.lock;
         let ordered = wanted.original.unwrap_or(wanted.record);
         let mut keys = vec![
             record_key(wanted.record),
@@ -114,6 +119,9 @@ impl Ledger {
             None => keys.extend([Verb::Approve, Verb::Resume].map(|verb| order_key(ordered, verb))),
         }
         keys.extend(wanted.request_id.map(|id| own_key(account, id)));
+        keys.extend(wanted.resource.map(|resource| {
+            baseline_key(&Baselined { control: wanted.control, account, region, resource })
+        }));
         let mut view = View {
             own: false,
             lock: StoredLock::default(),
@@ -123,6 +131,7 @@ impl Ledger {
             orders: Vec::new(),
             halt: None,
             policy: None,
+            baseline: None,
         };
         for item in self.batch(keys).await? {
             let pk = string(&item, "pk").unwrap_or_default();
@@ -136,6 +145,7 @@ impl Ledger {
                 "EXM" => view.exemption = Some(exemption::from_item(&item)),
                 "APR" => view.orders.extend(approval::from_item(&item).ok()),
                 "HLT" => view.halt = Some(halt::from_item(&item)),
+                "BSL" => view.baseline = baseline::from_item(&item).ok(),
                 "POL" => view.policy = Some(PolicyItem(item)),
                 _ => {}
             }

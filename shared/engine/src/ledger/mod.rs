@@ -8,6 +8,8 @@
 //! | `OWN#<account>#<request id>` | `CALL` | a write call of Quell's own, so that its event is recognised; 30 days |
 //! | `LCK#<account>#<region>#<arn>` | `LOCK` | who works on a resource, whatever the control, and when it was fixed lately |
 //! | `BUD#<class>#<scope>#<window>` | `BUDGET` | how many changes began in a window |
+//! | `BSL#<control>#<account>#<region>#<resource>` | `BASELINE` | how a resource was when a sweep saw it compliant; 90 days after it was last seen |
+//! | `SWP#<function>` | `SWEEP` | how far the function's sweep is, and what it has counted |
 //! | `EXM#<control>#<account>#<arn>` | `EXEMPTION` | one resource that may violate one control for a time |
 //! | `APR#<record>` | `APPROVE`, `DENY`, `UNDO`, `RESUME` | what a person ordered about a record |
 //! | `NONCE#<nonce>` | `APPROVE`, `DENY`, `UNDO`, `EXEMPT`, `SNOOZE` | who used that button of a message in Slack; 400 days |
@@ -18,9 +20,10 @@
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
 //! that somebody must still look after through the sparse index `by-due` (`open`, `due`). Whoever fixes things may write only the
-//! families `REC#`, `OWN#`, `LCK#`, `BUD#` and `BUL#`: what people decide is out of reach of its role.
+//! families `REC#`, `OWN#`, `LCK#`, `BUD#`, `BUL#`, `BSL#` and its own `SWP#`: what people decide is out of reach of its role.
 
 mod approval;
+mod baseline;
 mod bulletin;
 mod commit;
 mod document;
@@ -44,6 +47,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use approval::{Order, Ordered, Verb};
+pub use baseline::{Baseline, Baselined};
 pub use bulletin::{Counts, Kept};
 pub use commit::Batch;
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};

@@ -234,8 +234,10 @@ mod tests {
         satisfies: &[],
         function: "s3-exposure",
         listens: &[],
+        discovers: &[],
         reads: &[],
         writes: &[],
+        baseline: false,
         visible_within: 0,
         source: "shared/controls/src/s3/public_acl.rs",
     };
