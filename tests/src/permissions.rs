@@ -88,19 +88,21 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
 ];
 
 /// Reads that AWS allows on everything or not at all. [`quell_local::iam::Facts::page`] has the page for each.
-pub const ON_EVERYTHING: [&str; 8] = [
+pub const ON_EVERYTHING: [&str; 10] = [
+    "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "events:ListRules",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 49] = [
+const WHY: [(&str, &str); 51] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -178,9 +180,11 @@ const WHY: [(&str, &str); 49] = [
     ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
+    ("cloudtrail:ListTrails", "finds the trails that there are, for the sweep"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),
     ("cloudtrail:StartLogging", "starts a trail again"),
     ("events:DescribeRule", "reads whether the rule is enabled"),
+    ("events:ListRules", "finds Quell's own rules, for the sweep"),
     ("events:ListTagsForResource", "reads the tags that the policy file asks for"),
     ("events:EnableRule", "enables a rule of Quell's again"),
 ];

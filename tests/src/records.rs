@@ -50,6 +50,7 @@ pub fn record(control: &str, resource: &str, created: Timestamp, status: Status)
         undoes: None,
         finding: None,
         routed: Routed::default(),
+        backlog: None,
     };
     let life = Life {
         status,

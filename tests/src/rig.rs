@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::{
     client::{
         http::{
@@ -85,6 +86,7 @@ impl Rig {
             deadline: Instant::now() + Duration::from_secs(60),
             margin: Duration::from_secs(30),
             delivery: format!("delivery-{}", DELIVERIES.fetch_add(1, Ordering::Relaxed)),
+            sweeps_every: None,
         }
     }
 
@@ -122,6 +124,28 @@ impl Rig {
     pub async fn evaluate(&self, mode: Mode, staged: &Staged) -> Report {
         let response = self.deliver(mode, &staged.event).await.expect("the event ends well");
         own(response.results, staged)
+    }
+
+    /// Everything that was counted instead of told is due.
+    pub async fn windows_end(&self) {
+        let all = self.cloud.dynamodb.scan().table_name(&self.stack.ledger).send().await.unwrap();
+        let keys = all.items().iter().map(|item| item["pk"].clone());
+        for pk in keys.filter(|pk| pk.as_s().unwrap().starts_with("BUL#")) {
+            self.cloud
+                .dynamodb
+                .update_item()
+                .table_name(&self.stack.ledger)
+                .key("pk", pk)
+                .key("sk", AttributeValue::S("BULLETIN".to_owned()))
+                .update_expression("SET due = :past")
+                .expression_attribute_values(
+                    ":past",
+                    AttributeValue::S("2026-01-01T00:00:00.000000Z".to_owned()),
+                )
+                .send()
+                .await
+                .unwrap();
+        }
     }
 
     pub async fn undo(&self, record: &str) -> Report {

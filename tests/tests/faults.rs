@@ -550,6 +550,7 @@ impl Scene {
             deadline: Instant::now() + time,
             margin: scene::MARGIN,
             delivery: delivery.to_owned(),
+            sweeps_every: None,
         };
         let ended = Box::pin(handle::<All>(&engine, &aws, &event.to_string())).await;
         ended.map(drop).map_err(|failure| failure.to_string())

@@ -579,6 +579,7 @@ async fn put(ledger: &Ledger, id: &str, status: Status, created: Timestamp) {
         notes: Vec::new(),
         undoes: None,
         routed: Routed::default(),
+        backlog: None,
     };
     let life = Life {
         status,

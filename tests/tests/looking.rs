@@ -259,6 +259,7 @@ fn record(resource: &str, minutes: i64) -> Record {
         notes: Vec::new(),
         undoes: None,
         routed: Routed::default(),
+        backlog: None,
     };
     let life = Life {
         status: Status::Fixed,

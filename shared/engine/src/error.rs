@@ -176,6 +176,9 @@ pub enum EventFailure {
     /// The resource that a person named cannot be read.
     #[error("`{}`: {reason}", text::one_line(resource))]
     Resource { resource: String, reason: String },
+    /// Some resources could not be looked at, or not be put right, by a sweep.
+    #[error("sweep: {}", .0.join("; "))]
+    Sweep(Vec<String>),
     /// The function is not configured as it must be. Nothing was looked at.
     #[error("{0}")]
     Settings(String),
@@ -193,6 +196,7 @@ impl From<EventFailure> for Diagnostic {
             EventFailure::Failed(_) => "Remediation",
             EventFailure::Record { .. } => "Record",
             EventFailure::Resource { .. } => "Resource",
+            EventFailure::Sweep(_) => "Sweep",
             EventFailure::Settings(_) => "Settings",
         };
         Self { error_type: kind.to_owned(), error_message: text::one_line(&failure.to_string()) }

@@ -46,6 +46,8 @@ pub struct Engine {
     pub margin: Duration,
     /// Lambda's request id: the same in every attempt of one invocation.
     pub delivery: String,
+    /// How often all existing resources are looked at. `None`: never.
+    pub sweeps_every: Option<Duration>,
 }
 
 /// How often a fix is looked at before it counts as not in force.
@@ -679,6 +681,11 @@ impl<'a, C: Control> Run<'a, C> {
             }
         }
         let mut decision = self.policy.decide(&C::META, &subject, tags.as_ref(), self.engine.acts);
+        if matches!(self.signal.trigger, Trigger::Sweep { backlog: Some(_) })
+            && decision.mode > Mode::Observe
+        {
+            decision = Decision { mode: Mode::Observe, withheld: Some(BACKLOG.to_owned()) };
+        }
         if decision.withheld.is_none() {
             decision.withheld.clone_from(&self.policy_note);
         }
@@ -851,6 +858,10 @@ impl<'a, C: Control> Run<'a, C> {
             notes: self.notes.clone(),
             undoes,
             routed: self.routed.clone(),
+            backlog: match self.signal.trigger {
+                Trigger::Sweep { backlog } => backlog,
+                _ => None,
+            },
         })
     }
 
@@ -1313,7 +1324,7 @@ impl<'a, C: Control> Run<'a, C> {
 
 impl Engine {
     /// Time for a call to AWS with its retries.
-    fn call_time(&self) -> Duration {
+    pub(crate) fn call_time(&self) -> Duration {
         crate::aws::CALL_TIME.min(self.margin)
     }
 }
@@ -1321,6 +1332,8 @@ impl Engine {
 /// Where CloudFormation names itself.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html>
 const STACK: &str = "aws:cloudformation:stack-name";
+
+const BACKLOG: &str = "it was in this state before the policy named the control: `fix_backlog` of the policy's `[sweep]` has it fixed";
 
 const HALTED: &str =
     "the kill switch is on: `quell continue` ends that, and `quell resume` goes on with the record";

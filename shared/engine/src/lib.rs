@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod report;
 pub mod serve;
 pub mod signal;
+pub mod sweep;
 pub mod text;
 
 pub use aws::{Clients, During};

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `Outcomes` | count | `Outcome`; `Control` and `Outcome`; `Severity` and `Outcome` |
 //! | `TimeToFix`: from when the function began until the fix was in force | ms | none; `Control` |
+//! | `SweptResources`, `SweptViolations`, `SweepFailures`: what a sweep that is through saw | count | none; `Control` |
 //! | `ExposureTime`: from the event until the fix was in force | ms | none; `Control` |
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::{Meta, Outcome, notify::severity};
+use crate::{Meta, Outcome, ledger::Found, notify::severity};
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Quell";
@@ -36,6 +37,28 @@ pub struct Measured<'a> {
 /// Writes the line. What cannot be written is not measured.
 pub fn write(measured: &Measured<'_>) {
     let _ = writeln!(io::stdout(), "{}", line(measured, Timestamp::now()));
+}
+
+/// What a sweep found of one control's resources, once it was through with all.
+pub fn write_sweep(meta: &Meta, found: Found) {
+    let _ = writeln!(io::stdout(), "{}", sweep_line(meta, found, Timestamp::now()));
+}
+
+fn sweep_line(meta: &Meta, found: Found, now: Timestamp) -> Value {
+    let unit = |name: &str| json!({"Name": name, "Unit": "Count"});
+    let metrics = ["SweptResources", "SweptViolations", "SweepFailures"].map(unit);
+    let directive = json!({
+        "Namespace": NAMESPACE,
+        "Dimensions": [[], ["Control"]],
+        "Metrics": metrics,
+    });
+    json!({
+        "Control": meta.id,
+        "SweptResources": found.resources,
+        "SweptViolations": found.violating + found.backlog + found.known,
+        "SweepFailures": found.failed,
+        "_aws": {"Timestamp": now.as_millisecond(), "CloudWatchMetrics": [directive]},
+    })
 }
 
 fn line(measured: &Measured<'_>, now: Timestamp) -> Value {

@@ -67,6 +67,22 @@ pub struct Policy {
     pub routes: Vec<Route>,
     #[serde(default)]
     pub trusted: Trusted,
+    #[serde(default)]
+    pub sweep: Sweep,
+}
+
+/// What sweeps do beside looking.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// Ids of controls, or `*`, that fix what was wrong before the policy named them too.
+    pub fix_backlog: Vec<String>,
+}
+
+impl Sweep {
+    pub fn fixes_backlog_of(&self, control: &str) -> bool {
+        self.fix_backlog.iter().any(|id| id == control || id == "*")
+    }
 }
 
 /// Who is known: what is opened to these is meant to be.
@@ -317,6 +333,7 @@ impl Policy {
             notify: Notify::DEFAULT,
             routes: Vec::new(),
             trusted: Trusted::NOBODY,
+            sweep: Sweep { fix_backlog: Vec::new() },
         }
     }
 
@@ -356,6 +373,13 @@ impl Policy {
         let [without, with] = [false, true]
             .map(|on| self.asked(meta, |scope| scope.covers(subject), |_| on).mode.min(most));
         with > without
+    }
+
+    /// Whether the control is off for everything.
+    pub fn is_off(&self, meta: &Meta) -> bool {
+        let named = self.controls.get(meta.id).copied().unwrap_or(self.others);
+        let scopes = self.scopes.iter().filter(|scope| scope.is_for(meta));
+        named == Mode::Off && scopes.into_iter().all(|scope| scope.mode == Mode::Off)
     }
 
     /// Whose principal it is.

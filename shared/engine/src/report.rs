@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Description, Outcome, Severity, aws::Call};
+use crate::{Description, Outcome, Severity, aws::Call, sweep::Swept};
 
 /// The response of a function to one event.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -15,6 +15,9 @@ pub struct Response {
     /// What a resource is called, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identified: Option<Identified>,
+    /// How far a sweep came, where one was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swept: Option<Swept>,
 }
 
 /// A resource as a control knows it.

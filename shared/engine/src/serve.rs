@@ -12,7 +12,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use crate::{
-    Actor, CallError, Clients, Control, Outcome, Report, Signal, Trigger,
+    Actor, CallError, Clients, Control, Meta, Outcome, Report, Signal, Trigger,
     aws::CALL_TIME,
     error::{EventFailure, Failure},
     evaluate::Engine,
@@ -23,6 +23,7 @@ use crate::{
     policy,
     report::{Identified, Response},
     signal::{self, Heard, ParseOptions},
+    sweep::{self, Round},
     text,
 };
 
@@ -78,6 +79,7 @@ impl Home {
             deadline,
             margin: self.settings.margin,
             delivery,
+            sweeps_every: self.settings.sweeps_every,
         }
     }
 }
@@ -128,6 +130,10 @@ pub async fn handle<S: Controls>(
                             Some(Err(unknown)) => response.refused.push(unknown.to_string()),
                             None => {}
                         }
+                        continue;
+                    }
+                    Trigger::Schedule { .. } => {
+                        response.swept = sweep::sweep::<S>(engine, aws, &signal).await?;
                         continue;
                     }
                     _ => S::evaluate(engine, aws, &signal).await,
@@ -213,6 +219,15 @@ pub trait Controls {
         signal: &Signal,
     ) -> Vec<Result<Report, Failure>>;
 
+    /// The function that serves them. `None`: they are of several.
+    fn function() -> Option<&'static str>;
+
+    /// Those whose resources a sweep looks for.
+    fn swept() -> Vec<&'static Meta>;
+
+    /// Goes on with a sweep, control by control.
+    async fn sweep(engine: &Engine, aws: &Clients, round: &mut Round<'_>);
+
     /// The services that these controls call, as IAM names them.
     fn services() -> Vec<&'static str>;
 
@@ -265,6 +280,23 @@ macro_rules! controls {
                     }
                 )+
                 ended
+            }
+
+            fn function() -> Option<&'static str> {
+                let functions = [$($control::META.function),+];
+                let [first, ..] = functions;
+                functions.iter().all(|function| *function == first).then_some(first)
+            }
+
+            fn swept() -> Vec<&'static Meta> {
+                let all: Vec<&'static Meta> = vec![$(const { &$control::META }),+];
+                all.into_iter().filter(|meta| !meta.discovers.is_empty()).collect()
+            }
+
+            async fn sweep(_: &Engine, aws: &Clients, round: &mut Round<'_>) {
+                $(
+                    Box::pin(round.control::<$control>(aws)).await;
+                )+
             }
 
             fn services() -> Vec<&'static str> {
@@ -393,6 +425,7 @@ struct Settings {
     topic: String,
     acts: bool,
     margin: Duration,
+    sweeps_every: Option<Duration>,
 }
 
 /// A lock may not end earlier after its holder: clocks differ, and a call that was sent may still arrive.
@@ -413,6 +446,12 @@ impl Settings {
         let margin = margin.ok_or_else(|| {
             "QUELL_LEASE_MARGIN is not a number of seconds from 1 to 300".to_owned()
         })?;
+        // Functions that sweep nothing are not told.
+        let minutes = env::var("QUELL_SWEEP_MINUTES").unwrap_or_else(|_| "0".to_owned());
+        let minutes = minutes.parse().ok().filter(|minutes| *minutes <= 7 * 24 * 60);
+        let minutes: u64 = minutes.ok_or_else(|| {
+            "QUELL_SWEEP_MINUTES is not a number of minutes up to 10080; 0 is never".to_owned()
+        })?;
         Ok(Self {
             account: variable("QUELL_ACCOUNT")?,
             region: variable("AWS_REGION")?,
@@ -420,6 +459,7 @@ impl Settings {
             topic: variable("QUELL_TOPIC_ARN")?,
             acts,
             margin: Duration::from_secs(margin),
+            sweeps_every: (minutes > 0).then(|| Duration::from_secs(minutes * 60)),
         })
     }
 
@@ -460,6 +500,7 @@ mod tests {
                 topic: "topic".into(),
                 acts: true,
                 margin: Duration::from_secs(seconds),
+                sweeps_every: None,
             };
             settings.admit(&Clients::new(sdk.build(), "123456789012"))
         };

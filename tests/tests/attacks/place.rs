@@ -112,6 +112,7 @@ impl Worker {
             deadline: Instant::now() + Duration::from_secs(120),
             margin: Duration::from_secs(30),
             delivery: unique(),
+            sweeps_every: None,
         };
         handle::<All>(&engine, &self.aws, event).await
     }

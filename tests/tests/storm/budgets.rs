@@ -123,6 +123,7 @@ impl Scene {
                         deadline: Instant::now() + Duration::from_secs(120),
                         margin: MARGIN,
                         delivery: format!("{worker}-{delivery}"),
+                        sweeps_every: None,
                     };
                     let ended = handle::<All>(&engine, &aws, &event.to_string()).await;
                     let outcome = match ended {

@@ -86,6 +86,10 @@ pub struct Fix {
 pub struct PolicyItem(Item);
 
 impl PolicyItem {
+    pub(super) fn new(item: Item) -> Self {
+        Self(item)
+    }
+
     /// The version that it says it is, which is enough to know it again.
     pub fn version(&self) -> Option<u64> {
         integer(&self.0, "version").and_then(|version| u64::try_from(version).ok())
@@ -153,7 +157,7 @@ impl Ledger {
         Ok(view)
     }
 
-    async fn batch(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, LedgerError> {
+    pub(super) async fn batch(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, LedgerError> {
         let mut items = Vec::new();
         let mut pause = Duration::from_millis(20);
         for _ in 0..TRIES {

@@ -35,6 +35,7 @@ mod nonce;
 mod policy;
 mod record;
 mod settle;
+mod sweep;
 mod thread;
 mod together;
 
@@ -57,6 +58,7 @@ pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
 pub use nonce::{Consumed, Use};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
+pub use sweep::{Course, Found, Past, Place, Standing};
 pub use thread::{CLAIM, Claim, Edition, Shown, ThreadKey};
 
 use crate::{CallError, CallErrorKind, Clients};

@@ -85,6 +85,9 @@ pub struct Intent {
     /// Where messages about it go, beside the stack's own topic.
     #[serde(default, skip_serializing_if = "Routed::is_nowhere")]
     pub routed: Routed,
+    /// The sweep that found it in a state from before the policy named the control, by when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Timestamp>,
 }
 
 /// What became of it.

@@ -39,6 +39,8 @@ pub enum Subject {
     Folded,
     /// What is routine, by policy.
     Digest,
+    /// What sweeps found, and what was so before the policy named its control.
+    Sweep,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -62,6 +64,7 @@ impl Subject {
         match self {
             Self::Folded => "folded",
             Self::Digest => "digest",
+            Self::Sweep => "sweep",
         }
     }
 }
@@ -75,7 +78,7 @@ impl fmt::Display for Subject {
 impl Bulletin {
     /// What is to be told of a window; `None`: everything was told by itself.
     pub fn of(counts: &Counts) -> Option<Self> {
-        let is_digest = counts.window.subject == Subject::Digest;
+        let is_folded = counts.window.subject == Subject::Folded;
         // What was not told of a class that is told one by one. No digest has any of it.
         let untold = |class: Class| {
             let all = match class {
@@ -89,8 +92,9 @@ impl Bulletin {
             [Class::Critical, Class::Waiting].into_iter().filter_map(untold).sum::<u64>();
         let mut lines = Vec::new();
         for Kept { line, is_own } in &counts.lines {
-            let told = u64::from(*is_own && !is_digest);
-            match untold(Class::of(line)) {
+            let told = u64::from(*is_own && is_folded);
+            let class = Class::within(counts.window.subject, line);
+            match untold(class) {
                 Some(0) => continue,
                 Some(_) => {}
                 None if line.count <= told => continue,
@@ -128,6 +132,7 @@ impl Bulletin {
         let what = match self.subject {
             Subject::Folded => "repeated",
             Subject::Digest => "digest",
+            Subject::Sweep => "sweep",
         };
         let first = self.lines.first().map_or_else(String::new, |line| {
             let control = quote(&line.control);
@@ -150,6 +155,10 @@ impl Bulletin {
             ),
             Subject::Digest => format!(
                 "Between {from} and {until} there were {} outcomes that the policy calls routine.",
+                self.total
+            ),
+            Subject::Sweep => format!(
+                "A sweep that began at {from} found {} resources in a bad state from before the policy named their controls. Nothing was changed; `fix_backlog` of the policy's `[sweep]` has them fixed.",
                 self.total
             ),
         }

@@ -49,6 +49,14 @@ impl Class {
         }
     }
 
+    /// Where everything is told in one bulletin anyway, none is more urgent than another.
+    pub fn within(subject: Subject, line: &Line) -> Self {
+        match subject {
+            Subject::Sweep => Self::Routine,
+            Subject::Folded | Subject::Digest => Self::of(line),
+        }
+    }
+
     /// How many messages a window tells one by one, whatever they have in common. `None`: the first of each line.
     pub fn most(self) -> Option<u64> {
         match self {
@@ -86,6 +94,9 @@ pub fn tally(meta: &Meta, record: &Record, notify: &Notify, now: Timestamp) -> O
         return None;
     }
     let window = match notify.digest {
+        _ if let (Some(begun), Outcome::Observed) = (intent.backlog, outcome) => {
+            Window::of_sweep(begun, now)?
+        }
         Some(digest) if is_routine(meta.severity, outcome, notify) => {
             let length = match digest {
                 Digest::Hourly => 60,
@@ -120,7 +131,7 @@ impl Tally {
     /// Whether people get the message itself now. Else the bulletin counts it.
     pub fn is_told(&self, counted: Counted) -> bool {
         match self.window.subject {
-            Subject::Digest => false,
+            Subject::Digest | Subject::Sweep => false,
             Subject::Folded => match self.class().most() {
                 Some(most) => counted.of_class <= most,
                 None => counted.is_first,
@@ -129,19 +140,27 @@ impl Tally {
     }
 
     pub fn class(&self) -> Class {
-        Class::of(&self.line)
+        Class::within(self.window.subject, &self.line)
     }
 
     /// How many keys the window counts by their own.
     pub fn most(&self) -> usize {
         match self.window.subject {
             Subject::Folded if self.class() == Class::Routine => LINES,
-            Subject::Folded | Subject::Digest => DIGEST_LINES,
+            Subject::Folded | Subject::Digest | Subject::Sweep => DIGEST_LINES,
         }
     }
 }
 
 impl Window {
+    /// A sweep that takes longer than an hour is told of hour by hour.
+    fn of_sweep(begun: Timestamp, now: Timestamp) -> Option<Self> {
+        let hours = now.duration_since(begun).as_hours().max(0);
+        let from = begun.checked_add(SignedDuration::from_hours(hours)).ok()?;
+        let until = from.checked_add(SignedDuration::from_hours(1)).ok()?;
+        Some(Self { subject: Subject::Sweep, from, until })
+    }
+
     fn around(subject: Subject, minutes: i64, now: Timestamp) -> Option<Self> {
         let length = minutes * 60;
         let from = now.as_second().div_euclid(length) * length;

@@ -269,6 +269,7 @@ mod tests {
             notes: Vec::new(),
             undoes: undoes.map(str::to_owned),
             routed: Routed::default(),
+            backlog: None,
         };
         let life = Life {
             status,

@@ -112,6 +112,11 @@ pub enum Trigger {
     Schedule {
         rule: String,
     },
+    /// A sweep found the resource in a bad state.
+    Sweep {
+        /// When the sweep began, if it was in this state before the policy named the control.
+        backlog: Option<Timestamp>,
+    },
     /// Somebody, or recovery, says that a record of the ledger is worth a look.
     Record {
         record: String,

@@ -148,6 +148,7 @@ const OPERATIONS: &[Operation] = {
             "GetTrailStatus",
             &[("cloudtrail:GetTrailStatus", &[Each(TRAIL, "Name")])],
         ),
+        of("CloudTrail", "ListTrails", &[("cloudtrail:ListTrails", ALL)]),
         of("CloudTrail", "ListTags", &[("cloudtrail:ListTags", &[Each(TRAIL, "ResourceIdList")])]),
         of("CloudTrail", "StartLogging", &[("cloudtrail:StartLogging", &[Each(TRAIL, "Name")])]),
         of("CloudWatch", "GetMetricStatistics", &[("cloudwatch:GetMetricStatistics", ALL)]),
@@ -265,6 +266,7 @@ const OPERATIONS: &[Operation] = {
         ),
         of("EventBridge", "DescribeRule", &[("events:DescribeRule", &[Each(EVENT_RULE, "Name")])]),
         of("EventBridge", "EnableRule", &[("events:EnableRule", &[Each(EVENT_RULE, "Name")])]),
+        of("EventBridge", "ListRules", &[("events:ListRules", ALL)]),
         of(
             "EventBridge",
             "ListTagsForResource",
@@ -420,6 +422,7 @@ const FACTS: &[Facts] = {
     &[
         of("cloudtrail:GetTrailStatus", Read, true),
         of("cloudtrail:ListTags", Read, true),
+        of("cloudtrail:ListTrails", List, false),
         of("cloudtrail:StartLogging", Write, true),
         of("cloudwatch:GetMetricStatistics", Read, false),
         of("dynamodb:BatchGetItem", Read, true),
@@ -451,6 +454,7 @@ const FACTS: &[Facts] = {
         of("ec2:RevokeSecurityGroupIngress", Write, true),
         of("events:DescribeRule", Read, true),
         of("events:EnableRule", Write, true),
+        of("events:ListRules", List, false),
         of("events:ListTagsForResource", List, true),
         of("lambda:InvokeFunction", Write, true),
         of("lambda:InvokeFunctionUrl", Write, true),

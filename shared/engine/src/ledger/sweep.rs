@@ -1,0 +1,280 @@
+//! How far a function's sweep is, and what the ledger knows of a resource that it finds in a bad state.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::{error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Baseline, Baselined, Item, Ledger, LedgerError, LockKey, PolicyItem, StoredLock,
+    baseline::{self, baseline_key},
+    document,
+    exemption::{self, exemption_key},
+    halt::halt_key,
+    look::{integer, lock_from_item, lock_key},
+    policy::policy_key,
+    string,
+};
+use crate::CallError;
+
+/// The sweeps of one function: the one that is under way, or the last.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Course {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// Controls whose resources were all looked at.
+    #[serde(default)]
+    pub done: Vec<String>,
+    /// Where the control that is not done is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// What was found, by control.
+    #[serde(default)]
+    pub found: BTreeMap<String, Found>,
+    /// What the policy said about a control when a sweep last went through with it.
+    #[serde(default)]
+    pub modes: BTreeMap<String, String>,
+    /// The same for the sweep that is under way: it does not change its mind halfway.
+    #[serde(default)]
+    pub modes_now: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holder: Option<Holder>,
+}
+
+/// Where a sweep goes on.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Place {
+    pub control: String,
+    /// As AWS named it. `None`: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// The last resource of the page that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// How often what comes next could not be done.
+    #[serde(default)]
+    pub tries: u32,
+}
+
+/// What a sweep found of one control's resources.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Found {
+    pub resources: u64,
+    pub compliant: u64,
+    /// In a bad state, by permission.
+    pub exempt: u64,
+    /// In a bad state, and dealt with by an earlier sweep or event.
+    pub known: u64,
+    /// In a bad state from before the policy named the control: counted, not fixed.
+    pub backlog: u64,
+    /// In a bad state, and dealt with now.
+    pub violating: u64,
+    /// Gone before they were looked at.
+    pub gone: u64,
+    /// Could not be looked at, or not be put right.
+    pub failed: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Holder {
+    delivery: String,
+    until: Timestamp,
+}
+
+/// What one batch read tells a sweep.
+#[derive(Debug)]
+pub struct Standing {
+    pub course: Course,
+    /// Grows with every write.
+    pub version: u64,
+    pub halted: bool,
+    pub policy: Option<PolicyItem>,
+}
+
+/// What the ledger knows of a resource under a control.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Past {
+    /// When the control last fixed it, as far as is known.
+    pub fixed: Option<Timestamp>,
+    pub is_exempt: bool,
+}
+
+impl Course {
+    /// Whether a sweep is to begin, or to go on.
+    pub fn is_due(&self, every: SignedDuration, now: Timestamp) -> bool {
+        match (self.begun, self.finished) {
+            (Some(begun), Some(_)) => now.duration_since(begun) >= every,
+            _ => true,
+        }
+    }
+
+    /// The next one, which knows what the policy said when this one went through.
+    pub fn next(self, begun: Timestamp) -> Self {
+        Self { begun: Some(begun), modes: self.modes, ..Self::default() }
+    }
+
+    /// Whether somebody else is at it.
+    pub fn is_held(&self, delivery: &str, now: Timestamp) -> bool {
+        let holder = self.holder.as_ref();
+        holder.is_some_and(|holder| holder.delivery != delivery && now < holder.until)
+    }
+
+    pub fn hold(&mut self, delivery: &str, until: Timestamp) {
+        self.holder = Some(Holder { delivery: delivery.to_owned(), until });
+    }
+
+    pub fn release(&mut self) {
+        self.holder = None;
+    }
+}
+
+impl Ledger {
+    pub async fn course(&self, function: &str) -> Result<Standing, LedgerError> {
+        let keys = vec![course_key(function), halt_key(), policy_key()];
+        let mut standing =
+            Standing { course: Course::default(), version: 0, halted: false, policy: None };
+        for item in self.batch(keys).await? {
+            match family(&item) {
+                "SWP" => {
+                    standing.course = document::from_item(&item)?;
+                    let version = integer(&item, "version");
+                    standing.version =
+                        version.and_then(|version| version.try_into().ok()).unwrap_or_default();
+                }
+                "HLT" => standing.halted = true,
+                "POL" => standing.policy = Some(PolicyItem::new(item)),
+                _ => {}
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Writes how far it is, if nobody wrote since `version`. `None`: somebody did.
+    pub async fn keep_course(
+        &self,
+        function: &str,
+        course: &Course,
+        version: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let mut item = document::to_item(course_key(function), course, None)?;
+        item.insert("version".to_owned(), number(version + 1));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression(
+                "attribute_not_exists(pk) AND :version = :none OR #version = :version",
+            )
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(version))
+            .expression_attribute_values(":none", number(0))
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(Some(version + 1)),
+            Err(SdkError::ServiceError(refused))
+                if matches!(refused.err(), PutItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(CallError::from_sdk("dynamodb:PutItem", error).into()),
+        }
+    }
+
+    /// What became of the resource before, under this control.
+    pub async fn past(
+        &self,
+        control: &str,
+        lock: &LockKey<'_>,
+        now: Timestamp,
+    ) -> Result<Past, LedgerError> {
+        let keys = vec![lock_key(lock), exemption_key(control, lock.account, lock.arn)];
+        let mut past = Past::default();
+        for item in self.batch(keys).await? {
+            match family(&item) {
+                "LCK" => past.fixed = last_fix(&lock_from_item(&item)?, control),
+                // Whether it is for this very resource is judged where it counts.
+                "EXM" => {
+                    past.is_exempt = exemption::from_item(&item)
+                        .is_ok_and(|given| given.granted <= now && now < given.expires);
+                }
+                _ => {}
+            }
+        }
+        Ok(past)
+    }
+
+    /// The baselines of up to a hundred resources, by the resource.
+    pub async fn baselines(
+        &self,
+        of: &[Baselined<'_>],
+    ) -> Result<HashMap<String, Baseline>, LedgerError> {
+        if of.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names: HashMap<String, &str> = of
+            .iter()
+            .filter_map(|of| Some((string(&baseline_key(of), "pk")?.to_owned(), of.resource)))
+            .collect();
+        let found = self.batch(of.iter().map(baseline_key).collect()).await?;
+        Ok(found
+            .iter()
+            .filter_map(|item| {
+                let name = names.get(string(item, "pk")?)?;
+                Some(((*name).to_owned(), baseline::from_item(item).ok()?))
+            })
+            .collect())
+    }
+}
+
+/// A lock remembers a few fixes, of whatever control.
+fn last_fix(lock: &StoredLock, control: &str) -> Option<Timestamp> {
+    lock.fixes.iter().rev().find(|fix| fix.control == control).map(|fix| fix.at)
+}
+
+fn family(item: &Item) -> &str {
+    let pk = string(item, "pk").unwrap_or_default();
+    pk.split('#').next().unwrap_or_default()
+}
+
+fn course_key(function: &str) -> Item {
+    document::key(&format!("SWP#{function}"), "SWEEP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_sweep_begins_once_the_time_has_come_and_goes_on_until_it_is_through() {
+        let hour = SignedDuration::from_hours(1);
+        let mut course = Course::default();
+        assert!(course.is_due(hour, at(0)), "there was none");
+        course.begun = Some(at(0));
+        assert!(course.is_due(hour, at(1)), "it is not through");
+        course.finished = Some(at(60));
+        assert!(!course.is_due(hour, at(3_599)));
+        assert!(course.is_due(hour, at(3_600)));
+    }
+
+    #[test]
+    fn one_delivery_at_a_time_sweeps_until_it_must_be_dead() {
+        let mut course = Course::default();
+        assert!(!course.is_held("one", at(0)));
+        course.hold("one", at(90));
+        assert!(!course.is_held("one", at(1)), "a retry of the same goes on");
+        assert!(course.is_held("two", at(89)));
+        assert!(!course.is_held("two", at(90)));
+        course.release();
+        assert!(!course.is_held("two", at(1)));
+    }
+}
