@@ -12,10 +12,10 @@ use std::{
 
 use quell_controls::REGISTRY;
 use quell_engine::{Meta, Mode, Outcome, Safety, notify::Notice, policy::Policy};
-use quell_local::{Function, scenario};
+use quell_local::{Function, cloud::CALLER, scenario};
 use quell_tests::{
     command::{quell, quell_meanwhile, text},
-    desk::Desk,
+    desk::{Desk, people},
     rig::{Rig, binary},
 };
 use serde_json::{Value, json};
@@ -257,7 +257,10 @@ async fn a_person_invokes_looks_and_undoes() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "cli").await.unwrap();
     let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
-    rig.stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await.unwrap();
+    // Who undoes is another person than who made the change, and the policy knows both.
+    let mut policy = people(Mode::Enforce);
+    policy.people[1].principals.push(CALLER.to_owned());
+    rig.stack.apply_policy(&policy).await.unwrap();
     let environment = rig.stack.environment("act");
     let folder = tempfile::tempdir().unwrap();
     let event = folder.path().join("event.json");

@@ -6,15 +6,9 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use quell_controls::REGISTRY;
-use quell_engine::{
-    During as _, Mode, Outcome,
-    ledger::Record,
-    notify::Notice,
-    policy::{Person, Policy},
-};
+use quell_engine::{During as _, Mode, Outcome, ledger::Record, notify::Notice, policy::Policy};
 use quell_local::{
     Cloud, Emulator, Stack,
-    cloud::CALLER,
     proxy::{Calls, Fault, Proxy},
     scenario::{self, Staged},
     stack::Published,
@@ -420,25 +414,14 @@ fn taken(texts: &mut BTreeMap<String, String>, protocol: &str) -> Result<String,
     text.ok_or_else(|| Error::trouble(format!("a message has no text for {protocol}")))
 }
 
-/// A policy with one control in this mode. It knows who makes the bad states, and whoever runs the demo.
+/// A policy with one control in this mode.
 fn policy(control: &str, mode: Mode) -> Policy {
-    let person = |name: &str, principals: &[&str]| Person {
-        name: name.to_owned(),
-        slack: None,
-        principals: principals.iter().map(|arn| (*arn).to_owned()).collect(),
-    };
     Policy {
         controls: [(control.to_owned(), mode)].into(),
-        people: vec![person("alice", &ALICE), person("bob", &[CALLER])],
+        people: super::people(),
         ..Policy::observe()
     }
 }
-
-/// Who made the calls of the samples.
-const ALICE: [&str; 2] = [
-    "arn:aws:iam::123456789012:user/alice",
-    "arn:aws:sts::123456789012:assumed-role/developer/alice",
-];
 
 /// The bad state was made a moment ago, and not when the sample was recorded.
 fn now(mut staged: Staged) -> Staged {

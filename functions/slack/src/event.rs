@@ -31,7 +31,7 @@ pub(crate) struct Item {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Word {
-    Modal { trigger_id: String, button: Button, channel: String },
+    Modal { trigger_id: String, button: Button, channel: String, user: String },
     Reply { channel: String, user: String, text: String },
 }
 
@@ -81,8 +81,7 @@ mod tests {
             json!({"Records": [{"messageId": "1", "body": "{}", "eventSource": "aws:sqs"}]});
         assert!(matches!(read(batch), Ok(Event::Queue { records }) if records.len() == 1));
         let button = Button::new("5f0c", "77c4").unwrap();
-        let modal =
-            json!({"slack": {"modal": {"trigger_id": "1.2", "button": button, "channel": "C1"}}});
+        let modal = json!({"slack": {"modal": {"trigger_id": "1.2", "button": button, "channel": "C1", "user": "U1"}}});
         assert!(matches!(read(modal), Ok(Event::Operator { slack: Word::Modal { .. } })));
         let reply = json!({"slack": {"reply": {"channel": "C1", "user": "U1", "text": "no"}}});
         assert!(matches!(read(reply), Ok(Event::Operator { slack: Word::Reply { .. } })));

@@ -51,6 +51,7 @@ struct Home {
     slack: Slack,
     bearer: Bearer,
     channel: String,
+    has_buttons: bool,
 }
 
 /// Serves until Lambda ends the process.
@@ -91,7 +92,12 @@ impl Home {
             ledger: Ledger::new(&aws, variable("QUELL_LEDGER_TABLE")?),
             slack,
             bearer: Bearer::new(&aws, variable("QUELL_SLACK_SECRET")?),
-            channel: env::var("QUELL_SLACK_CHANNEL").unwrap_or_default(),
+            channel: variable("QUELL_SLACK_CHANNEL")?,
+            has_buttons: match variable("QUELL_SLACK_BUTTONS")?.as_str() {
+                "yes" => true,
+                "no" => false,
+                _ => return Err(Failure::Setting("QUELL_SLACK_BUTTONS")),
+            },
         })
     }
 
@@ -111,8 +117,9 @@ impl Home {
 
     /// Says each, in their order. What could not be said comes again.
     async fn say(&self, items: &[Item], request_id: &str, deadline: Instant) -> Failed {
-        let Self { ledger, slack, bearer, channel } = self;
-        let speaker = Speaker { ledger, slack, bearer, channel, deadline, request_id };
+        let Self { ledger, slack, bearer, channel, has_buttons } = self;
+        let has_buttons = *has_buttons;
+        let speaker = Speaker { ledger, slack, bearer, channel, has_buttons, deadline, request_id };
         let mut failed = Failed::default();
         let mut goes_on = true;
         for item in items {

@@ -26,8 +26,10 @@ pub(crate) struct Speaker<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) slack: &'a Slack,
     pub(crate) bearer: &'a Bearer,
-    /// Where everything goes that names no channel. Empty: there is none.
+    /// Where everything goes that names no channel, or [`WEBHOOK`].
     pub(crate) channel: &'a str,
+    /// Whether anybody hears what is pressed.
+    pub(crate) has_buttons: bool,
     /// When Lambda ends the process.
     pub(crate) deadline: Instant,
     /// Of this invocation: SQS may deliver one item to two at once.
@@ -47,7 +49,9 @@ pub(crate) enum SpeakError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Button(#[from] ButtonError),
-    #[error("no channel is named; set the parameter SlackChannel")]
+    #[error(
+        "the secret holds a bot token, but SlackChannel names no channel; set that parameter to the id of one"
+    )]
     NoChannel,
     #[error("another process is about to say it")]
     Held,
@@ -104,6 +108,9 @@ impl Content {
     }
 }
 
+/// In place of a channel's id: an incoming webhook has its own.
+const WEBHOOK: &str = "webhook";
+
 /// How long it takes to say something once, at the most: two calls of Slack, and the ledger's.
 const ENOUGH: Duration = Duration::from_secs(20);
 
@@ -132,12 +139,12 @@ impl Speaker<'_> {
     async fn channels(&self, speech: &Speech) -> Result<Vec<String>, SpeakError> {
         if let Credential::Webhook(_) = self.bearer.credential().await? {
             // It leads to one channel, whatever is named.
-            return Ok(vec!["webhook".to_owned()]);
+            return Ok(vec![WEBHOOK.to_owned()]);
         }
         if !speech.channels.is_empty() {
             return Ok(speech.channels.clone());
         }
-        if self.channel.is_empty() {
+        if self.channel == WEBHOOK {
             return Err(SpeakError::NoChannel);
         }
         Ok(vec![self.channel.to_owned()])
@@ -226,7 +233,7 @@ impl Speaker<'_> {
                 return Ok(Shown { channel: channel.to_owned(), message: String::new() });
             }
         };
-        let posting = speech.content.posting(true)?;
+        let posting = speech.content.posting(self.has_buttons)?;
         if let Some(Shown { channel, message }) = shown.filter(|shown| !shown.message.is_empty()) {
             let there = Posted { channel: channel.clone(), ts: message.clone() };
             let updated = match self.slack.update(token, &there, &posting).await {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Parameters that deploy what is optional.
-pub const OPTIONS: [(&str, &str); 5] = [
+pub const OPTIONS: [(&str, &str); 7] = [
     ("SecurityHub", "yes"),
     ("ImportFindings", "yes"),
     ("RouteTopics", ROUTED),
@@ -32,6 +32,8 @@ pub const OPTIONS: [(&str, &str); 5] = [
         "SlackSigningSecret",
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:SlackSigningSecret",
     ),
+    ("SlackChannel", "C0123456789"),
+    ("SlackWorkspace", "T0123ABCD"),
 ];
 
 /// The topic that routes of the policy may lead to.
@@ -210,6 +212,7 @@ impl Stack {
             [
                 ("QUELL_SLACK_SECRET", secret),
                 ("QUELL_SLACK_CHANNEL", channel),
+                ("QUELL_SLACK_BUTTONS", "yes"),
                 ("QUELL_SLACK_STAND_IN", &api.url()),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),

@@ -7,12 +7,14 @@ use serde_json::Value;
 use lints::Lint;
 use model::Template;
 
+mod dashboard;
 mod guardrails;
 mod heartbeat;
 mod lints;
 mod model;
 mod privilege;
 mod registry;
+mod rules;
 
 /// Where, what is put there (nothing: what is there is removed), and what the lint says.
 type Fault = (&'static str, &'static str, &'static str);
