@@ -283,7 +283,7 @@ async fn a_person_invokes_looks_and_undoes() {
     let shown = quell(&["show", id], &environment);
     assert!(text(&shown.stdout).contains("- READ to Group"), "{}", text(&shown.stdout));
 
-    let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure(&rig).await)]).await;
+    let desk = Desk::open(&rig.stack, vec![Arc::new(s3_exposure_under(&rig, "act"))]).await;
     let mut environment = environment;
     environment.push(("QUELL_OPERATOR_URL".to_owned(), desk.door.url()));
     let undone = quell_meanwhile(&["undo", id], &environment).await;

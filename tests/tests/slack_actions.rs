@@ -680,7 +680,7 @@ async fn a_call_that_never_left_in_time_is_not_answered_as_if_it_had() {
     let proxy = Proxy::start(&rig.cloud.endpoint).unwrap();
     // So little is left of the time after this that connecting does not come to its own end.
     let slow = Fault::Delay(Duration::from_secs(1));
-    proxy.fault(Calls::any().service("secretsmanager"), slow);
+    let slowed = proxy.fault(Calls::any().operation("GetSecretValue"), slow);
     // It takes the connection, and then says nothing of TLS.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
@@ -688,6 +688,7 @@ async fn a_call_that_never_left_in_time_is_not_answered_as_if_it_had() {
     let button = Button::new("5f0c6a1de2b94c770000", "").unwrap();
     let post = Post::signed(pressed(BOB, Action::Undo, &button));
     assert_eq!(post.to(&function).await, (502, String::new()), "Slack says that it did not work");
+    assert_eq!(slowed.fired(), 1);
     let log = function.log().join("\n");
     assert!(log.contains("the operator was not reached in time for quell.undo"), "{log}");
 }
