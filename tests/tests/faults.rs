@@ -368,7 +368,7 @@ async fn while_messages_cannot_be_counted_critical_ones_are_told_and_the_others_
     let policy = Policy::by_name(Mode::Enforce, REGISTRY);
     scene.stack.apply_policy(&policy).await.unwrap();
     for (control, is_critical) in [("s3-public-policy", true), ("s3-public-acl", false)] {
-        let staged = scene.stage_alone(control, "counted").await;
+        let staged = scene.stage(control, "counted").await;
         let (event, call) = (Duration::from_secs(12), Duration::from_secs(3));
         let function = scene.function_with(control, control, event, call);
         let counts = Calls::any().service("DynamoDB").operation("UpdateItem").key("BUL#");

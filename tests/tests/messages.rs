@@ -232,7 +232,7 @@ async fn whoever_would_have_got_the_messages_gets_a_bulletin_that_counts_them() 
     let mut before = 0;
     for (policy, subject, untold) in [(folded, "folded", 2), (digest, "digest", 3)] {
         for (at, control) in [ACL, ACL, ACL, OTHER, OTHER, OTHER].into_iter().enumerate() {
-            let name = format!("{subject}-{at}");
+            let name = format!("{subject}{at}");
             let staged = scenario::stage(&rig.cloud, control, &name).await.unwrap();
             under(&rig, policy.clone(), &staged).await;
         }
