@@ -21,6 +21,9 @@ pub fn posting(bulletin: &Bulletin) -> Posting {
     if !lines.is_empty() {
         blocks.push(section(&lines));
     }
+    for note in bulletin.notes.iter().take(3) {
+        blocks.push(context(&[fitted(limits::FIELD, |cap| text::markdown_up_to(note, cap))]));
+    }
     let command = fitted(limits::FIELD, |cap| text::markdown_up_to(&bulletin.command, cap));
     blocks.push(context(&[format!("Each of them: {command}")]));
     Posting {

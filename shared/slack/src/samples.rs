@@ -172,7 +172,7 @@ pub(crate) fn filled(outcome: Outcome, texts: &[String], lines: usize) -> Messag
 pub(crate) fn bulletin(name: &str, lines: usize) -> Bulletin {
     let line = json!({
         "severity": "high", "control": name, "outcome": "fixed", "actor": name,
-        "account": name, "region": name, "example": name, "count": 9983,
+        "account": name, "region": name, "example": name, "count": 9983, "untold": 9982,
     });
     let bulletin = json!({
         "version": 1,
@@ -182,7 +182,6 @@ pub(crate) fn bulletin(name: &str, lines: usize) -> Bulletin {
         "total": 9984,
         "lines": vec![line; lines],
         "command": format!("quell records --since {name}"),
-        "channels": [],
     });
     serde_json::from_value(bulletin).unwrap()
 }
