@@ -367,20 +367,28 @@ async fn an_alarm_and_a_bulletin_are_said_too() {
         "AWSAccountId": "123456789012", "NewStateValue": "ALARM", "NewStateReason": "1 of 1",
         "StateChangeTime": "2026-03-01T02:03:04.000+0000", "Region": "EU (Ireland)",
     });
+    let line = |count: u64, channels: &[&str]| {
+        json!({
+            "severity": "high", "control": "s3-public-acl", "outcome": "fixed", "account": "123456789012",
+            "region": "eu-west-1", "example": "photos-2024", "count": count, "untold": count - 1,
+            "channels": channels,
+        })
+    };
     let bulletin = json!({
         "kind": "bulletin", "version": 1, "subject": "folded",
         "from": "2026-03-01T02:00:00Z", "until": "2026-03-01T02:05:00Z", "total": 9984,
-        "lines": [{
-            "severity": "high", "control": "s3-public-acl", "outcome": "fixed",
-            "account": "123456789012", "region": "eu-west-1", "example": "photos-2024", "count": 9983,
-        }],
-        "command": "quell records --since 2026-03-01T02:00:00Z", "channels": [OTHER],
+        "lines": [line(9983, &[OTHER]), line(3, &[])],
+        "command": "quell records --since 2026-03-01T02:00:00Z",
     });
     assert_eq!(office.told(&[alarm.clone(), bulletin.clone(), alarm, bulletin]).await, (4, 0));
-    let [alarm, bulletin] = office.messages().try_into().unwrap();
+    let [alarm, routed, other] = office.messages().try_into().unwrap();
     assert!(alarm.text.contains("S3ExposureErrorsAlarm"), "{}", alarm.text);
-    assert_eq!((alarm.channel.as_str(), bulletin.channel.as_str()), (CHANNEL, OTHER));
-    assert!(bulletin.blocks.to_string().contains("9983×"), "{}", bulletin.blocks);
+    assert_eq!((alarm.channel.as_str(), routed.channel.as_str()), (CHANNEL, OTHER));
+    assert!(routed.blocks.to_string().contains("9983×"), "{}", routed.blocks);
+    assert!(routed.text.contains(" 9982 messages"), "{}", routed.text);
+    assert!(!routed.blocks.to_string().contains("*3×*"), "each channel has its own lines");
+    assert_eq!(other.channel, CHANNEL);
+    assert!(other.blocks.to_string().contains("*3×*"), "{}", other.blocks);
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use quell_controls::REGISTRY;
 use quell_engine::{
-    During as _, Mode, Outcome,
+    During as _, Mode, Outcome, Severity,
     ledger::Record,
-    notify::Notice,
-    policy::{Person, Policy},
+    notify::{Notice, bulletin::Subject},
+    policy::{Digest, Notify, Person, Policy},
 };
 use quell_local::{
     Cloud, Emulator, Stack,
@@ -90,10 +90,11 @@ enum Scene {
     ExemptionExpires,
     QuellTampered,
     Folded,
+    Digest,
 }
 
 impl Scene {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Observed,
         Self::Fixed,
         Self::Pending,
@@ -106,6 +107,7 @@ impl Scene {
         Self::ExemptionExpires,
         Self::QuellTampered,
         Self::Folded,
+        Self::Digest,
     ];
 
     fn name(self) -> &'static str {
@@ -122,6 +124,7 @@ impl Scene {
             Self::ExemptionExpires => "exemption-expires",
             Self::QuellTampered => "quell-tampered",
             Self::Folded => "folded",
+            Self::Digest => "digest",
         }
     }
 
@@ -220,6 +223,7 @@ impl Scene {
                 account.told(self, Outcome::Observed, record).await
             }
             Self::Folded => account.folded(self).await,
+            Self::Digest => account.digest(self).await,
         }
     }
 }
@@ -339,11 +343,33 @@ impl Account {
             self.deliver(&staged).await?;
             self.is_violating(&staged, false).await?;
         }
+        // There are two where a window's end fell between them.
+        self.counted(scene, Subject::Folded).await
+    }
+
+    /// What was fixed and what was observed, a day later.
+    async fn digest(&self, scene: Scene) -> Result<Told, Error> {
+        let notify = Notify {
+            digest: Some(Digest::Daily),
+            digest_up_to: Severity::High,
+            ..Notify::default()
+        };
+        let modes = [("s3-public-acl", Mode::Enforce), ("sg-open-ingress", Mode::Observe)];
+        for (control, mode) in modes {
+            self.enact(&Policy { notify, ..policy(control, mode) }).await?;
+            let staged = self.stage(control, scene).await?;
+            self.deliver(&staged).await?;
+            self.is_violating(&staged, mode == Mode::Observe).await?;
+        }
+        self.counted(scene, Subject::Digest).await
+    }
+
+    /// The bulletin of what was counted instead of told, as it comes once the window is over.
+    async fn counted(&self, scene: Scene, subject: Subject) -> Result<Told, Error> {
         self.windows_end().await?;
         self.operator.recover().await?;
-        let is_bulletin = |notice: &Notice| matches!(notice, Notice::Bulletin(_));
-        // There are two where a window's end fell between them.
-        let told = self.published(scene, None, is_bulletin).await?.pop();
+        let is_it = |notice: &Notice| matches!(notice, Notice::Bulletin(bulletin) if bulletin.subject == subject);
+        let told = self.published(scene, None, is_it).await?.pop();
         told.ok_or_else(|| Error::trouble("nobody was told"))
     }
 

@@ -4,7 +4,10 @@
 //! dies between Slack's answer and the note, or never hears the answer, leaves a message behind that nobody knows of,
 //! and the next attempt posts it once more. Slack has no key by which it would know it again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use quell_engine::{
@@ -115,15 +118,16 @@ impl Speaker<'_> {
     /// Says it in all of its channels, or returns the first reason why it could not be said in one. Where it was said
     /// it is not said again.
     pub(crate) async fn say(&self, item: &Delivery) -> Result<(), SpeakError> {
-        let speech = Speech::of(&item.body)?;
         let claimant = format!("{}/{}", self.request_id, item.message_id);
         let mut failed = None;
-        for channel in self.channels(&speech).await? {
-            if let Err(error) = self.say_in(&speech, &channel, &claimant).await {
-                let ends = error.is_of_all();
-                failed.get_or_insert(error);
-                if ends {
-                    break;
+        'said: for speech in Speech::all_of(&item.body)? {
+            for channel in self.channels(&speech).await? {
+                if let Err(error) = self.say_in(&speech, &channel, &claimant).await {
+                    let ends = error.is_of_all();
+                    failed.get_or_insert(error);
+                    if ends {
+                        break 'said;
+                    }
                 }
             }
         }
@@ -280,28 +284,37 @@ fn plainly(posting: &Posting, error: &SlackError) -> Posting {
 }
 
 impl Speech {
-    fn of(body: &str) -> Result<Self, serde_json::Error> {
-        // What belongs to no record is known again by what it says.
-        let other = |posting: Posting, channels: Vec<String>| Self {
-            record: record_id(&["said", body]),
+    /// What an item has said: of a bulletin, in each channel what would have been said there.
+    fn all_of(body: &str) -> Result<Vec<Self>, serde_json::Error> {
+        // What belongs to no record is known again by what it says, and where.
+        let other = |posting: Posting, channel: Option<&str>| Self {
+            record: record_id(&["said", body, channel.unwrap_or_default()]),
             edition: Edition::new(Timestamp::UNIX_EPOCH, 0),
-            channels,
+            channels: channel.map(str::to_owned).into_iter().collect(),
             content: Content::Other(posting),
         };
         Ok(match Told::parse(body)? {
-            Told::Alarm(alarm) => other(alarm.posting(), Vec::new()),
+            Told::Alarm(alarm) => vec![other(alarm.posting(), None)],
             Told::Notice(Notice::Bulletin(bulletin)) => {
-                other(bulletin::posting(&bulletin), bulletin.channels.clone())
+                let named: BTreeSet<_> =
+                    bulletin.lines.iter().flat_map(|line| &line.channels).collect();
+                let said = |channel: &&String| {
+                    let part = bulletin.only(|line| line.channels.contains(channel))?;
+                    Some(other(bulletin::posting(&part), Some(channel)))
+                };
+                let rest = bulletin.only(|line| line.channels.is_empty());
+                let rest = rest.map(|part| other(bulletin::posting(&part), None));
+                named.iter().filter_map(said).chain(rest).collect()
             }
             Told::Notice(Notice::Remediation(message)) => {
                 // An undo goes on where the fix was told.
                 let record = message.undoes.as_ref().or(message.record.as_ref());
-                Self {
+                vec![Self {
                     record: record.cloned().unwrap_or_else(|| record_id(&["said", body])),
                     edition: Edition::new(message.detected, message.revision),
                     channels: message.channels.clone(),
                     content: Content::Message(message),
-                }
+                }]
             }
         })
     }

@@ -114,7 +114,16 @@ pub struct Routed {
     pub channels: Vec<String>,
 }
 
+/// How many topics of routes hear of one message. They are told at the same time, before the message is told to all:
+/// more would keep those waiting who hear of everything.
+pub const MOST_TOPICS: usize = 10;
+
 impl Routed {
+    /// The topics that are told.
+    pub fn told(&self) -> &[String] {
+        &self.topics[..self.topics.len().min(MOST_TOPICS)]
+    }
+
     pub fn is_nowhere(&self) -> bool {
         self.topics.is_empty() && self.channels.is_empty()
     }

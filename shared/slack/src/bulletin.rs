@@ -21,6 +21,9 @@ pub fn posting(bulletin: &Bulletin) -> Posting {
     if !lines.is_empty() {
         blocks.push(section(&lines));
     }
+    for note in bulletin.notes.iter().take(3) {
+        blocks.push(context(&[fitted(limits::FIELD, |cap| text::markdown_up_to(note, cap))]));
+    }
     let command = fitted(limits::FIELD, |cap| text::markdown_up_to(&bulletin.command, cap));
     blocks.push(context(&[format!("Each of them: {command}")]));
     Posting {
@@ -94,6 +97,7 @@ mod tests {
         for field in [&mut line.control, &mut line.account, &mut line.region, &mut line.example] {
             *field = name.to_owned();
         }
+        (line.count, line.untold) = (9983, 9982);
         line.actor = Some(name.to_owned());
         bulletin.lines = vec![line.clone(); lines];
         bulletin.command = format!("quell records --since {name}");

@@ -307,11 +307,17 @@ impl Message {
             (Outcome::Observed, ..) => "Nothing was changed: Quell only reported this.",
             (Outcome::Fixed, _, Some(true)) => "Quell fixed it, and verified the fix.",
             (Outcome::Fixed, ..) => "Quell fixed it, but the fix is not verified.",
+            (Outcome::Partial, _, Some(true)) => {
+                "Quell put it right, and verified that, but could not make all of the changes."
+            }
             (Outcome::Partial, ..) => {
                 "Quell made only some of the changes. Treat the resource as still in its bad state."
             }
             (Outcome::Failed, true, Some(false)) => {
                 "Quell made the changes, but the resource is still in its bad state."
+            }
+            (Outcome::Failed, _, Some(true)) => {
+                "Quell could not fix it, but the resource was read again and is as it should be."
             }
             (Outcome::Failed, ..) => {
                 "Quell could not fix it. Treat the resource as still in its bad state."
@@ -389,7 +395,10 @@ impl Message {
                 | Outcome::Failed
                 | Outcome::Denied,
                 _,
-            ) if self.undoes.is_none() && self.control.safety != Safety::ReportOnly => {
+            ) if self.undoes.is_none()
+                && self.control.safety != Safety::ReportOnly
+                && self.verified != Some(true) =>
+            {
                 when.push_str("; still open");
             }
             _ => {}
@@ -512,6 +521,9 @@ impl Message {
             }
             Outcome::Partial | Outcome::Failed if self.undoes.is_some() => {
                 "Order the undo once more, or put the resource back by hand."
+            }
+            Outcome::Partial | Outcome::Failed if self.verified == Some(true) => {
+                "See by hand to the changes that are not done. The runbook says how."
             }
             Outcome::Partial => "Put the rest right by hand now. The runbook says how.",
             Outcome::Failed => "Put the resource right by hand now. The runbook says how.",

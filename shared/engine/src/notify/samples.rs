@@ -221,6 +221,8 @@ pub(crate) fn bulletin(subject: bulletin::Subject) -> Bulletin {
         region: "eu-west-1".to_owned(),
         example: "photos-2024".to_owned(),
         count,
+        untold: count.saturating_sub(1),
+        channels: Vec::new(),
     };
     Bulletin {
         version: VERSION,
@@ -239,6 +241,6 @@ pub(crate) fn bulletin(subject: bulletin::Subject) -> Bulletin {
             line(Severity::High, "sg-open-ingress", Outcome::Parked, None, 3),
         ],
         command: "quell records --since 2026-03-01T02:00:00Z".to_owned(),
-        channels: Vec::new(),
+        notes: Vec::new(),
     }
 }
