@@ -10,7 +10,6 @@ use quell_engine::{Outcome, policy::Mode};
 use quell_local::{
     Answer, Cloud, Function, SlackApi, Source, Stack, scenario,
     slack::{HOOK, Seen, TOKEN, Trouble},
-    stack::Listener,
 };
 use quell_slack::Button;
 use quell_tests::{
@@ -26,7 +25,6 @@ const OTHER: &str = "C9876543210";
 struct Office {
     rig: Rig,
     api: SlackApi,
-    listener: Listener,
     source: Source,
     secret: String,
 }
@@ -41,14 +39,10 @@ impl Office {
         let rig = Rig::start().await;
         let api = SlackApi::start(&[CHANNEL, OTHER]).await.unwrap();
         let secret = rig.stack.keep_secret("slack", secret).await.unwrap();
-        let listener = rig.stack.listen("slack", deliveries).await.unwrap();
+        let listener = rig.stack.listen("slack", deliveries, true).await.unwrap();
         let function = function(rig.stack.slack_environment(&secret, CHANNEL, &api));
-        let source = Source {
-            sqs: rig.cloud.sqs.clone(),
-            queue: listener.queue.clone(),
-            function: Arc::new(function),
-        };
-        Self { rig, api, listener, source, secret }
+        let source = Source::new(&rig.stack, listener, Arc::new(function)).await.unwrap();
+        Self { rig, api, source, secret }
     }
 
     /// What the function is given, with this in place of one setting.
@@ -76,7 +70,7 @@ impl Office {
     }
 
     async fn put(&self, body: &str) {
-        let send = self.cloud().sqs.send_message().queue_url(&self.listener.queue);
+        let send = self.cloud().sqs.send_message().queue_url(&self.source.listener.queue);
         send.message_body(body).send().await.unwrap();
     }
 
@@ -99,7 +93,7 @@ impl Office {
 
     /// What was given up.
     async fn dead(&self) -> usize {
-        self.stack().received(&self.listener.dead_letters).await.unwrap().len()
+        self.stack().received(&self.source.listener.dead_letters).await.unwrap().len()
     }
 
     async fn invoke(&self, event: Value) -> Answer {

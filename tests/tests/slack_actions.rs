@@ -600,12 +600,8 @@ async fn from_the_message_in_slack_over_its_buttons_to_the_fix_and_what_people_s
     let environment = rig.stack.slack_environment(&token, CHANNEL, &api);
     let timeout = Duration::from_secs(60);
     let speaker = Arc::new(Function::new(SPEAKER, binary("slack"), environment, timeout, 256));
-    let listener = rig.stack.listen("slack", 3).await.unwrap();
-    let source = Source {
-        sqs: rig.cloud.sqs.clone(),
-        queue: listener.queue.clone(),
-        function: Arc::clone(&speaker),
-    };
+    let listener = rig.stack.listen("slack", 3, true).await.unwrap();
+    let source = Source::new(&rig.stack, listener, Arc::clone(&speaker)).await.unwrap();
     let desk = Desk::open_to_slack(&rig.stack, vec![s3_exposure(&rig), speaker], KEY).await;
     let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
     let function = function(&rig.stack, &desk.door.url(), &secret).signing_with(KEY.into());

@@ -242,6 +242,7 @@ fn message(
         event: notify::Event { id: String::new(), time: None, finding: None },
         actor: None,
         detected: operator.now,
+        since: None,
         changes: Vec::new(),
         applied: false,
         verified: None,

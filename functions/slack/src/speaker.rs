@@ -11,8 +11,9 @@ use std::{
 
 use jiff::Timestamp;
 use quell_engine::{
-    ledger::{Claim, Edition, Ledger, LedgerError, Shown, ThreadKey, record_id},
+    ledger::{Claim, Edition, Ledger, LedgerError, Outlet, Shown, record_id},
     notify::{Message, Notice},
+    queue::Delivery,
     text,
 };
 use quell_slack::{
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use crate::{
     bearer::{Bearer, BearerError},
-    event::{Item, Told},
+    event::Told,
 };
 
 pub(crate) struct Speaker<'a> {
@@ -123,7 +124,7 @@ const SHORT: Duration = Duration::from_secs(5);
 impl Speaker<'_> {
     /// Says it in all of its channels, or returns the first reason why it could not be said in one. Where it was said
     /// it is not said again.
-    pub(crate) async fn say(&self, item: &Item) -> Result<(), SpeakError> {
+    pub(crate) async fn say(&self, item: &Delivery) -> Result<(), SpeakError> {
         let claimant = format!("{}/{}", self.request_id, item.message_id);
         let mut failed = None;
         'said: for speech in Speech::all_of(&item.body)? {
@@ -163,8 +164,8 @@ impl Speaker<'_> {
         if self.left() < ENOUGH {
             return Err(SpeakError::NoTime);
         }
-        let key = ThreadKey { record: &speech.record, channel };
-        let claimed = self.ledger.claim_thread(key, &speech.edition, claimant, Timestamp::now());
+        let thread = Outlet::Thread { record: &speech.record, channel };
+        let claimed = self.ledger.claim_outlet(thread, &speech.edition, claimant, Timestamp::now());
         let shown = match claimed.await? {
             Claim::Granted(shown) => shown,
             Claim::Outdated => return Ok(()),
@@ -173,12 +174,13 @@ impl Speaker<'_> {
         match self.show(speech, channel, shown).await {
             Ok(shown) => {
                 let now = Timestamp::now();
-                let kept = self.ledger.keep_thread(key, &speech.edition, claimant, &shown, now);
+                let (ledger, edition) = (self.ledger, &speech.edition);
+                let kept = ledger.keep_outlet(thread, edition, claimant, Some(&shown), now);
                 Ok(kept.await?)
             }
             Err(error) => {
                 // Whether this works or not: the claim runs out.
-                if let Err(left) = self.ledger.leave_thread(key, claimant).await {
+                if let Err(left) = self.ledger.leave_outlet(thread, claimant).await {
                     tracing::warn!(target: "quell_slack", detail = text::one_line(&left.to_string()), "kept a claim");
                 }
                 Err(error)

@@ -533,24 +533,7 @@ mod tests {
     };
 
     use super::*;
-
-    const fn meta(id: &'static str, safety: Safety) -> Meta {
-        Meta {
-            id,
-            title: "",
-            risk: "",
-            severity: Severity::High,
-            safety,
-            reversible: true,
-            satisfies: &[],
-            function: "s3-exposure",
-            listens: &[],
-            reads: &[],
-            writes: &[],
-            visible_within: 0,
-            source: "",
-        }
-    }
+    use crate::notify::samples::meta;
 
     static SAFE: Meta = meta("s3-public-acl", Safety::Safe);
     static RISKY: Meta = meta("ec2-imdsv2", Safety::NeedsApproval);

@@ -117,6 +117,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         },
         actor: intent.actor.clone(),
         detected: intent.created,
+        since: result.history.last().map(|stage| stage.at),
         changes: intent
             .changes
             .iter()
@@ -162,9 +163,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Mode, Outcome, Safety, Severity,
+        Mode, Outcome,
         ledger::{Intent, Order as Given, Verb},
-        notify::{chat, email, sms},
+        notify::{chat, email, samples::META, sms},
         protocol::Life,
     };
 
@@ -256,22 +257,6 @@ mod tests {
         let cause = "Cause:     Terraform/1.9.2 made it so: change its code too, or its next run brings it back\n";
         assert!(mail.contains(cause), "{mail}");
     }
-
-    const META: Meta = Meta {
-        id: "s3-public-acl",
-        title: "S3 bucket ACLs grant nothing to the public",
-        risk: "The ACL lets anyone on the internet list its objects.",
-        severity: Severity::High,
-        safety: Safety::Safe,
-        reversible: true,
-        satisfies: &[],
-        function: "s3-exposure",
-        listens: &[],
-        reads: &[],
-        writes: &[],
-        visible_within: 0,
-        source: "shared/controls/src/s3/public_acl.rs",
-    };
 
     fn record(status: Status, undoes: Option<&str>) -> Record {
         let intent = Intent {
