@@ -1,15 +1,13 @@
 //! `quell emulate`: the embedded AWS alone.
 
 use clap::Args;
-use quell_controls::REGISTRY;
-use quell_engine::{Mode, policy::Policy};
 use quell_local::{Emulator, Stack, scenario};
 use serde_json::{Map, Value};
 
 use crate::{
     Error,
     binaries::{Binaries, Operator},
-    terminal,
+    demo, terminal,
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -60,7 +58,7 @@ impl Emulate {
                     .map_err(|error| Error::trouble(format!("{}: {error}", file.display())))?;
             }
         }
-        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        stack.apply_policy(&demo::policy()).await?;
         let mut environment = stack.environment(&self.ceiling);
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));

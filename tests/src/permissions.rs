@@ -112,10 +112,10 @@ const WHY: [(&str, &str); 51] = [
     ("dynamodb:DeleteItem", "takes back orders, exemptions and a halt"),
     ("dynamodb:GetItem", "reads a record, an order or an exemption"),
     ("dynamodb:PutItem", "writes what is about to be done before it is done"),
-    ("dynamodb:Query", "finds what is due, what is parked, and exemptions"),
+    ("dynamodb:Query", "finds what is due, what is parked, exemptions, and what a bulletin counts"),
     (
         "dynamodb:UpdateItem",
-        "takes locks, counts budgets, says where a record stands, and which message in Slack shows it",
+        "takes locks, counts budgets, says where a record stands, which message in Slack shows it, and how far Security Hub was told of a finding",
     ),
     (
         "ec2:AuthorizeSecurityGroupEgress",

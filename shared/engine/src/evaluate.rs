@@ -543,12 +543,11 @@ impl<'a, C: Control> Run<'a, C> {
         let mut pause = Duration::from_millis(200);
         let mut seen = self.assess_again().await;
         for _ in 1..VERIFICATIONS {
-            let is_final = match (&seen, self.goal()) {
-                (Ok(Some(now)), Some(goal)) => C::same(now, goal),
-                (Ok(Some(now)), None) => C::plan(now).is_empty(),
-                (Ok(None), _) => true,
+            let is_final = match &seen {
+                Ok(Some(now)) => self.is_right(now),
+                Ok(None) => true,
                 // What the SDK has tried often enough is not tried as often again.
-                (Err(error), _) => error.kind != CallErrorKind::NotReady,
+                Err(error) => error.kind != CallErrorKind::NotReady,
             };
             if is_final || self.time_left() < pause + self.engine.call_time() {
                 break;
@@ -558,6 +557,11 @@ impl<'a, C: Control> Run<'a, C> {
             seen = self.assess_again().await;
         }
         seen
+    }
+
+    /// Whether nothing is left to do.
+    fn is_right(&self, now: &C::State) -> bool {
+        self.goal().map_or_else(|| C::plan(now).is_empty(), |goal| C::same(now, goal))
     }
 
     /// What an undo brings back.
@@ -947,6 +951,9 @@ impl<'a, C: Control> Run<'a, C> {
             Status::Fixed | Status::Undone | Status::Partial | Status::Failed => {
                 let seen = self.seen.and_then(|place| self.states.get(place));
                 record.result.after = seen.map(encode).transpose()?;
+                record.result.verified = seen
+                    .filter(|_| matches!(life.status, Status::Partial | Status::Failed))
+                    .map(|seen| self.is_right(seen));
             }
             _ => {}
         }
@@ -1152,7 +1159,7 @@ impl<'a, C: Control> Run<'a, C> {
         let tally = fold::tally(&C::META, record, notify, Timestamp::now());
         let Some(tally) = tally.filter(|_| !is_asked_for) else { return Ok(true) };
         match self.engine.ledger.count(&tally).await {
-            Ok(counted) => Ok(tally.is_told(counted)),
+            Ok(is_told) => Ok(is_told),
             // Rather once too often than not at all.
             Err(_) if tally.class() == fold::Class::Critical => Ok(true),
             // Not yet: what is in the way may be the flood itself.

@@ -146,7 +146,16 @@ pub struct Routed {
     pub channels: Vec<String>,
 }
 
+/// How many topics of routes hear of one message. They are told at the same time, before the message is told to all:
+/// more would keep those waiting who hear of everything.
+pub const MOST_TOPICS: usize = 10;
+
 impl Routed {
+    /// The topics that are told.
+    pub fn told(&self) -> &[String] {
+        &self.topics[..self.topics.len().min(MOST_TOPICS)]
+    }
+
     pub fn is_nowhere(&self) -> bool {
         self.topics.is_empty() && self.channels.is_empty()
     }
@@ -574,26 +583,7 @@ mod tests {
     };
 
     use super::*;
-
-    const fn meta(id: &'static str, safety: Safety) -> Meta {
-        Meta {
-            id,
-            title: "",
-            risk: "",
-            severity: Severity::High,
-            safety,
-            reversible: true,
-            satisfies: &[],
-            function: "s3-exposure",
-            listens: &[],
-            discovers: &[],
-            reads: &[],
-            writes: &[],
-            baseline: false,
-            visible_within: 0,
-            source: "",
-        }
-    }
+    use crate::notify::samples::meta;
 
     static SAFE: Meta = meta("s3-public-acl", Safety::Safe);
     static RISKY: Meta = meta("ec2-imdsv2", Safety::NeedsApproval);

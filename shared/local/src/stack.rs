@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Parameters that deploy what is optional.
-pub const OPTIONS: [(&str, &str); 5] = [
+pub const OPTIONS: [(&str, &str); 7] = [
     ("SecurityHub", "yes"),
     ("ImportFindings", "yes"),
     ("RouteTopics", ROUTED),
@@ -32,6 +32,8 @@ pub const OPTIONS: [(&str, &str); 5] = [
         "SlackSigningSecret",
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:SlackSigningSecret",
     ),
+    ("SlackChannel", "C0123456789"),
+    ("SlackWorkspace", "T0123ABCD"),
 ];
 
 /// The topic that routes of the policy may lead to.
@@ -168,8 +170,14 @@ impl Stack {
         Ok(())
     }
 
-    /// Subscribes a queue as a function's source, which gives an item up after so many deliveries.
-    pub async fn listen(&self, name: &str, deliveries: u32) -> Result<Listener, Error> {
+    /// Subscribes a queue as a function's source, which gives an item up after so many deliveries. With alarms, or
+    /// without.
+    pub async fn listen(
+        &self,
+        name: &str,
+        deliveries: u32,
+        hears_alarms: bool,
+    ) -> Result<Listener, Error> {
         let dead_letters = make_queue(&self.cloud, &format!("{}-{name}-dead", self.name)).await?;
         let given_up = serde_json::json!({
             "deadLetterTargetArn": queue_arn(&self.cloud, &dead_letters).await?,
@@ -183,11 +191,13 @@ impl Stack {
             .await?;
         let queue = queue.queue_url.ok_or("CreateQueue gave no URL")?;
         let subscribe = self.cloud.sns.subscribe().topic_arn(&self.topic).protocol("sqs");
-        subscribe
+        let mut subscribe = subscribe
             .endpoint(queue_arn(&self.cloud, &queue).await?)
-            .attributes("RawMessageDelivery", "true")
-            .send()
-            .await?;
+            .attributes("RawMessageDelivery", "true");
+        if !hears_alarms {
+            subscribe = subscribe.attributes("FilterPolicy", r#"{"outcome":[{"exists":true}]}"#);
+        }
+        subscribe.send().await?;
         Ok(Listener { queue, dead_letters })
     }
 
@@ -210,6 +220,7 @@ impl Stack {
             [
                 ("QUELL_SLACK_SECRET", secret),
                 ("QUELL_SLACK_CHANNEL", channel),
+                ("QUELL_SLACK_BUTTONS", "yes"),
                 ("QUELL_SLACK_STAND_IN", &api.url()),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
@@ -253,6 +264,7 @@ impl Stack {
         environment.extend(
             [
                 ("QUELL_ACCOUNT", ACCOUNT),
+                ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_IMPORT_FINDINGS", if imports { "yes" } else { "no" }),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
@@ -418,12 +430,12 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
+async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
     let queue = cloud.sqs.create_queue().queue_name(name).send().await?;
     Ok(queue.queue_url.ok_or("CreateQueue gave no URL")?)
 }
 
-async fn queue_arn(cloud: &Cloud, queue: &str) -> Result<String, Error> {
+pub(crate) async fn queue_arn(cloud: &Cloud, queue: &str) -> Result<String, Error> {
     let asked = cloud.sqs.get_queue_attributes().queue_url(queue);
     let asked = asked.attribute_names(QueueAttributeName::QueueArn).send().await?;
     let arn = asked.attributes().and_then(|known| known.get(&QueueAttributeName::QueueArn));

@@ -367,6 +367,7 @@ fn message(name: &str, minus: Vec<String>) -> Message {
         event: notify::Event { id: text(name), time: None, finding: None },
         actor: Some(Actor { principal: text(name), ..Actor::default() }),
         detected: jiff::Timestamp::UNIX_EPOCH,
+        since: None,
         changes: vec![notify::Change {
             description: Description {
                 action: text("s3:PutBucketAcl"),

@@ -10,7 +10,7 @@ use quell_engine::{
     Safety, Severity,
     ledger::{Due, Exemption, Status, Verb},
     notify::fold,
-    policy::{Mode, Notify, Policy, Route, Scope},
+    policy::{Digest, Mode, Notify, Policy, Route, Scope},
 };
 use quell_local::{
     cloud::{ACCOUNT, REGION},
@@ -88,6 +88,7 @@ enum OfSecurityHub {
     Undone,
     Denied,
     Imported,
+    Counted,
 }
 
 /// The cases of a function, the quickest first.
@@ -127,13 +128,14 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         return vec![Case { name, play: Play::Slack }];
     }
     if function == "security-hub" {
-        use OfSecurityHub::{Denied, Fixed, Imported, Observed, Undone};
+        use OfSecurityHub::{Counted, Denied, Fixed, Imported, Observed, Undone};
         return [
             (Observed, "a finding that Quell only looked at is marked as told"),
             (Fixed, "a finding that Quell fixed is resolved"),
             (Undone, "a finding is new again once its fix is undone"),
             (Denied, "a finding that a person wants left as it is is suppressed"),
             (Imported, "what Quell heard of elsewhere is imported"),
+            (Counted, "a finding whose message was only counted hears of it with the bulletin"),
         ]
         .map(|(play, name)| Case { name: name.to_owned(), play: Play::SecurityHub(play) })
         .into();
@@ -531,9 +533,17 @@ async fn of_security_hub(scene: &Scene, play: OfSecurityHub) -> Result<(), Faile
     let mode = match play {
         OfSecurityHub::Observed => Mode::Observe,
         OfSecurityHub::Denied => Mode::Approve,
-        OfSecurityHub::Fixed | OfSecurityHub::Undone | OfSecurityHub::Imported => Mode::Enforce,
+        OfSecurityHub::Fixed
+        | OfSecurityHub::Undone
+        | OfSecurityHub::Imported
+        | OfSecurityHub::Counted => Mode::Enforce,
     };
-    publish(scene, people(mode)).await;
+    let mut policy = people(mode);
+    if matches!(play, OfSecurityHub::Counted) {
+        policy.notify.digest = Some(Digest::Hourly);
+        policy.notify.digest_up_to = Severity::High;
+    }
+    publish(scene, policy).await;
     let mut staged = scene.stage(CONTROL).await;
     let id = format!("finding-of-{}", scene.name);
     if !matches!(play, OfSecurityHub::Imported) {
@@ -541,7 +551,9 @@ async fn of_security_hub(scene: &Scene, play: OfSecurityHub) -> Result<(), Faile
     }
     let (outcome, status) = match play {
         OfSecurityHub::Observed => ("observed", "NOTIFIED"),
-        OfSecurityHub::Fixed | OfSecurityHub::Imported => ("fixed", "RESOLVED"),
+        OfSecurityHub::Fixed | OfSecurityHub::Imported | OfSecurityHub::Counted => {
+            ("fixed", "RESOLVED")
+        }
         OfSecurityHub::Undone => ("fixed", "NEW"),
         OfSecurityHub::Denied => ("pending", "SUPPRESSED"),
     };
@@ -556,7 +568,17 @@ async fn of_security_hub(scene: &Scene, play: OfSecurityHub) -> Result<(), Faile
         }
         _ => {}
     }
-    scene.tell_security_hub(&staged).await?;
+    let mut bodies = scene.messages_about(&staged).await;
+    if matches!(play, OfSecurityHub::Counted) {
+        check(bodies.is_empty(), || format!("it was told: {bodies:?}"))?;
+        let created = record.intent.created;
+        let bulletin = json!({
+            "kind": "bulletin", "version": 1, "subject": "digest", "total": 1,
+            "from": created, "until": created, "lines": [], "command": "quell records",
+        });
+        bodies.push(bulletin.to_string());
+    }
+    scene.tell_security_hub(&bodies).await?;
     let id = match play {
         OfSecurityHub::Imported => format!("{REGION}/{ACCOUNT}/quell/{}", record.id),
         _ => id,
