@@ -182,6 +182,11 @@ impl Record {
     }
 }
 
+/// The id of the first record that comes of a signal.
+pub(crate) fn first_record<C: Control>(signal: &Signal, target: &C::Target) -> String {
+    Ids::of_signal::<C>(signal).with_target(target).id(0)
+}
+
 fn parts<C: Control>(signal: &Signal, target: Option<&C::Target>) -> Vec<String> {
     vec![
         C::META.id.to_owned(),
@@ -225,6 +230,8 @@ struct Run<'a, C: Control> {
     facts: Option<Vec<String>>,
     /// Whether the intent is too large for the ledger.
     is_large: bool,
+    /// The sweep that found it as it was before the policy named the control.
+    backlog: Option<Timestamp>,
     /// Why it is parked or refused.
     reason: Option<String>,
     trouble: Option<CallError>,
@@ -288,6 +295,7 @@ impl<'a, C: Control> Run<'a, C> {
             notes: Vec::new(),
             facts: None,
             is_large: false,
+            backlog: None,
             reason: None,
             trouble: None,
             calls: Vec::new(),
@@ -685,9 +693,8 @@ impl<'a, C: Control> Run<'a, C> {
             }
         }
         let mut decision = self.policy.decide(&C::META, &subject, tags.as_ref(), self.engine.acts);
-        if matches!(self.signal.trigger, Trigger::Sweep { backlog: Some(_) })
-            && decision.mode > Mode::Observe
-        {
+        self.backlog = self.backlog_of();
+        if self.backlog.is_some() && decision.mode > Mode::Observe {
             decision = Decision { mode: Mode::Observe, withheld: Some(BACKLOG.to_owned()) };
         }
         if decision.withheld.is_none() {
@@ -753,6 +760,13 @@ impl<'a, C: Control> Run<'a, C> {
             ));
         }
         Ok(verdict)
+    }
+
+    /// A policy that is another by now named the control after the sweep looked.
+    fn backlog_of(&self) -> Option<Timestamp> {
+        let Trigger::Sweep { begun, is_backlog, modes } = &self.signal.trigger else { return None };
+        let is_backlog = *is_backlog || self.policy.modes(&C::META, self.engine.acts) != *modes;
+        is_backlog.then_some(*begun)
     }
 
     /// Whether the template or a person permitted it. What cannot be read permits nothing.
@@ -862,10 +876,7 @@ impl<'a, C: Control> Run<'a, C> {
             notes: self.notes.clone(),
             undoes,
             routed: self.routed.clone(),
-            backlog: match self.signal.trigger {
-                Trigger::Sweep { backlog } => backlog,
-                _ => None,
-            },
+            backlog: self.backlog,
         })
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Meta, Safety, Severity};
+use crate::{Meta, Safety, Severity, ledger::record_id};
 
 /// How far a control goes, in ascending order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -382,6 +382,14 @@ impl Policy {
         let [without, with] = [false, true]
             .map(|on| self.asked(meta, |scope| scope.covers(subject), |_| on).mode.min(most));
         with > without
+    }
+
+    /// All that the policy and the ceiling say of how far a control goes, as an id: another one is another rule.
+    pub fn modes(&self, meta: &Meta, acts: bool) -> String {
+        let scopes: Vec<_> = self.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
+        let mode = self.controls.get(meta.id);
+        let said = serde_json::to_string(&(mode, self.others, &scopes)).unwrap_or_default();
+        record_id(&["modes", &said, if acts { "act" } else { "observe" }])
     }
 
     /// Whether the control is off for everything.

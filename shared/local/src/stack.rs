@@ -153,6 +153,7 @@ impl Stack {
                 ("QUELL_CEILING", ceiling),
                 ("QUELL_LEASE_MARGIN", "30"),
                 ("QUELL_STACK", "quell"),
+                ("QUELL_SWEEP_MINUTES", "60"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );

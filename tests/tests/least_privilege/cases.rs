@@ -59,6 +59,7 @@ enum OfControl {
     Counted,
     Emptied,
     Routed,
+    Swept,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -142,9 +143,14 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
-        Samples, Tagged, Undone,
+        Samples, Swept, Tagged, Undone,
     };
     let mut cases = Vec::new();
+    let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
+    if let Some(meta) = swept.find(|meta| meta.function == function) {
+        let name = "a sweep looks at everything there is".to_owned();
+        cases.push(Case { name, play: Play::Control(meta.id, Swept) });
+    }
     // Who hears of it is no matter of the control.
     if let Some(meta) = REGISTRY.iter().find(|meta| meta.function == function) {
         let name = format!("{} is told where the policy routes it", meta.id);
@@ -345,6 +351,25 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scene.comes_to(&staged, "fixed").await?;
             let left = scene.cloud.s3.get_bucket_policy().bucket(bucket).send().await;
             check(left.is_err(), || format!("a policy is left: {left:?}"))
+        }
+        OfControl::Swept => {
+            publish(scene, people(Mode::Observe)).await;
+            scene.stage(control).await;
+            let event = json!({
+                "version": "0", "id": scene.name, "source": "aws.events",
+                "detail-type": "Scheduled Event", "account": ACCOUNT, "region": REGION,
+                "time": "2026-03-01T02:03:04Z",
+                "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-Sweep")],
+                "detail": {},
+            });
+            let attempt = scene.function(control).invoke(event.to_string()).await.unwrap();
+            let quell_local::Answer::Response(response) = attempt.answer else {
+                return Err(format!("the sweep failed: {:?}", attempt.answer.error_message()));
+            };
+            // What other scenes left lies about too: it may need more than one run for all of it.
+            let found =
+                response["swept"]["found"].as_object().is_some_and(|found| !found.is_empty());
+            check(found, || format!("nothing was looked at: {response}"))
         }
         OfControl::Recovered => unreachable!("it needs the proxy"),
     }

@@ -34,10 +34,13 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
         }
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
-        let families: &[&str] = match teller {
-            Some((_, family, _)) => &[family],
-            None if serves_controls(function) => &["BUD#*", "BUL#*", "LCK#*", "OWN#*", "REC#*"],
-            None => &["APR#*", "BUL#*", "EXM#*", "HLT#halt", "REC#*"],
+        let own_sweep = format!("SWP#{}", binary(function).unwrap_or_default());
+        let families = match teller {
+            Some((_, family, _)) => vec![*family],
+            None if serves_controls(function) => {
+                vec!["BSL#*", "BUD#*", "BUL#*", "LCK#*", "OWN#*", "REC#*", &own_sweep]
+            }
+            None => vec!["APR#*", "BUL#*", "EXM#*", "HLT#halt", "REC#*"],
         };
         let writes = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
         for statement in &statements {

@@ -32,12 +32,14 @@ const LISTENER: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:
 /// Actions that IAM cannot bind to a resource.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
 const UNBOUND: &[&str] = &[
+    "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "events:ListRules",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
     "xray:PutTelemetryRecords",
