@@ -1,9 +1,12 @@
-//! Open security groups.
+//! Open networks.
 
-use quell_controls::sg::open_ingress::OpenIngress;
+use quell_controls::{
+    sg::{default_rules::DefaultRules, open_ingress::OpenIngress},
+    vpc::{nacl_open_ingress::NaclOpenIngress, subnet_public_ip::SubnetPublicIp},
+};
 use quell_engine::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve::<(OpenIngress,)>().await
+    serve::<(OpenIngress, SubnetPublicIp, NaclOpenIngress, DefaultRules)>().await
 }

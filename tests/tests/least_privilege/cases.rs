@@ -59,6 +59,7 @@ enum OfControl {
     Counted,
     Emptied,
     Routed,
+    Used,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +141,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
-        Samples, Tagged, Undone,
+        Samples, Tagged, Undone, Used,
     };
     let mut cases = Vec::new();
     // Who hears of it is no matter of the control.
@@ -173,6 +174,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         for (control, play, name) in [
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
+            ("sg-default-rules", Used, "says what uses the group"),
         ] {
             if meta.id == control {
                 let name = format!("{control} {name}");
@@ -343,6 +345,16 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scene.comes_to(&staged, "fixed").await?;
             let left = scene.cloud.s3.get_bucket_policy().bucket(bucket).send().await;
             check(left.is_err(), || format!("a policy is left: {left:?}"))
+        }
+        OfControl::Used => {
+            let staged = scene.stage(control).await;
+            let report = scene.deliver(control, &staged.event).await?;
+            let notes = report["notes"].as_array().cloned().unwrap_or_default();
+            let says = |said: &Value| {
+                said.as_str()
+                    .is_some_and(|said| said.starts_with("Network interfaces that use it: 1 (eni-"))
+            };
+            check(notes.iter().any(says), || format!("it says {notes:?}"))
         }
         OfControl::Recovered => unreachable!("it needs the proxy"),
     }
@@ -706,6 +718,8 @@ fn nothing(control: &str) -> &'static str {
         "EventBridge" => "quell-no-such-rule",
         "S3" => "quell-no-such-bucket",
         _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
+        _ if control == "vpc-nacl-open-ingress" => "acl-0123456789abcdef0",
+        _ if control == "vpc-subnet-public-ip" => "subnet-0123456789abcdef0",
         _ => "i-0123456789abcdef0",
     }
 }

@@ -48,10 +48,12 @@ const LISTENERS: &[&str] = &["slack"];
 const UNBOUND: &[&str] = &[
     "cloudwatch:GetMetricStatistics",
     "ec2:DescribeInstances",
+    "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DescribeSubnets",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
     "xray:PutTelemetryRecords",

@@ -108,6 +108,7 @@ const GROUP: &str = "arn:{partition}:ec2:{region}:{account}:security-group/{}";
 const RULE: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/{}";
 /// Snapshots have no account in their ARN.
 const SNAPSHOT: &str = "arn:{partition}:ec2:{region}::snapshot/{}";
+const NETWORK_ACL: &str = "arn:{partition}:ec2:{region}:{account}:network-acl/{}";
 const SUBNET: &str = "arn:{partition}:ec2:{region}:{account}:subnet/{}";
 const VOLUME: &str = "arn:{partition}:ec2:{region}:{account}:volume/{}";
 const VPC: &str = "arn:{partition}:ec2:{region}:{account}:vpc/{}";
@@ -188,6 +189,11 @@ const OPERATIONS: &[Operation] = {
         ),
         of(
             "EC2",
+            "CreateNetworkAclEntry",
+            &[("ec2:CreateNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
+        of(
+            "EC2",
             "CreateSecurityGroup",
             &[
                 ("ec2:CreateSecurityGroup", &[Any(GROUP), Each(VPC, "VpcId")]),
@@ -211,6 +217,11 @@ const OPERATIONS: &[Operation] = {
             ],
         ),
         of("EC2", "CreateTags", &[("ec2:CreateTags", &[Ids("ResourceId")])]),
+        of(
+            "EC2",
+            "DeleteNetworkAclEntry",
+            &[("ec2:DeleteNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
         of("EC2", "DeleteSecurityGroup", &[("ec2:DeleteSecurityGroup", &[Each(GROUP, "GroupId")])]),
         of("EC2", "DeleteTags", &[("ec2:DeleteTags", &[Ids("ResourceId")])]),
         of(
@@ -219,10 +230,12 @@ const OPERATIONS: &[Operation] = {
             &[("ec2:DescribeInstanceAttribute", &[Each(INSTANCE, "InstanceId")])],
         ),
         of("EC2", "DescribeInstances", &[("ec2:DescribeInstances", ALL)]),
+        of("EC2", "DescribeNetworkAcls", &[("ec2:DescribeNetworkAcls", ALL)]),
         of("EC2", "DescribeNetworkInterfaces", &[("ec2:DescribeNetworkInterfaces", ALL)]),
         of("EC2", "DescribeSecurityGroupRules", &[("ec2:DescribeSecurityGroupRules", ALL)]),
         of("EC2", "DescribeSecurityGroups", &[("ec2:DescribeSecurityGroups", ALL)]),
         of("EC2", "DescribeSnapshots", &[("ec2:DescribeSnapshots", ALL)]),
+        of("EC2", "DescribeSubnets", &[("ec2:DescribeSubnets", ALL)]),
         of(
             "EC2",
             "ModifyInstanceAttribute",
@@ -252,6 +265,11 @@ const OPERATIONS: &[Operation] = {
                     Any(SUBNET),
                 ],
             )],
+        ),
+        of(
+            "EC2",
+            "ModifySubnetAttribute",
+            &[("ec2:ModifySubnetAttribute", &[Each(SUBNET, "SubnetId")])],
         ),
         of(
             "EC2",
@@ -433,20 +451,25 @@ const FACTS: &[Facts] = {
         of("dynamodb:UpdateItem", Write, true),
         of("ec2:AuthorizeSecurityGroupEgress", Write, true),
         of("ec2:AuthorizeSecurityGroupIngress", Write, true),
+        of("ec2:CreateNetworkAclEntry", Write, true),
         of("ec2:CreateSecurityGroup", Write, true),
         of("ec2:CreateSnapshots", Write, true),
         of("ec2:CreateTags", Tagging, true),
+        of("ec2:DeleteNetworkAclEntry", Write, true),
         of("ec2:DeleteSecurityGroup", Write, true),
         of("ec2:DeleteTags", Tagging, true),
         of("ec2:DescribeInstanceAttribute", List, true),
         of("ec2:DescribeInstances", List, false),
+        of("ec2:DescribeNetworkAcls", List, false),
         of("ec2:DescribeNetworkInterfaces", List, false),
         of("ec2:DescribeSecurityGroupRules", List, false),
         of("ec2:DescribeSecurityGroups", List, false),
         of("ec2:DescribeSnapshots", List, false),
+        of("ec2:DescribeSubnets", List, false),
         of("ec2:ModifyInstanceAttribute", Write, true),
         of("ec2:ModifyInstanceMetadataOptions", Write, true),
         of("ec2:ModifyNetworkInterfaceAttribute", Write, true),
+        of("ec2:ModifySubnetAttribute", Write, true),
         of("ec2:RevokeSecurityGroupEgress", Write, true),
         of("ec2:RevokeSecurityGroupIngress", Write, true),
         of("events:DescribeRule", Read, true),

@@ -21,7 +21,10 @@ mod s3_bucket;
 mod s3_public_acl;
 mod s3_public_policy;
 mod sample;
+mod sg_default_rules;
 mod sg_open_ingress;
+mod vpc_nacl_open_ingress;
+mod vpc_subnet_public_ip;
 
 /// Emulator trouble, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +61,9 @@ impl Staged {
                 include_str!("../../../../events/s3-public-policy/violating.json")
             }
             "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            "vpc-subnet-public-ip" => vpc_subnet_public_ip::SAMPLE,
+            "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::SAMPLE,
+            "sg-default-rules" => sg_default_rules::SAMPLE,
             other => return Err(format!("no scenario for control {other}").into()),
         };
         let mut pairs = Vec::new();
@@ -100,6 +106,9 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
         "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::stage(cloud, name).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::stage(cloud, name).await,
+        "sg-default-rules" => sg_default_rules::stage(cloud, name).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -126,6 +135,9 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::is_violating(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::is_violating(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::is_violating(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -143,6 +155,9 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::snapshot(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::snapshot(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::snapshot(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }

@@ -1,0 +1,6 @@
+//! Controls for VPCs and what belongs to them.
+
+mod acl;
+mod id;
+pub mod nacl_open_ingress;
+pub mod subnet_public_ip;
