@@ -87,9 +87,10 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// Reads that AWS allows on everything or not at all. [`quell_local::iam::Facts::page`] has the page for each.
-pub const ON_EVERYTHING: [&str; 10] = [
+/// What AWS allows on everything or not at all: reads, and one write, which makes nothing that does not deliver. [`quell_local::iam::Facts::page`] has the page for each.
+pub const ON_EVERYTHING: [&str; 13] = [
     "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeFlowLogs",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
@@ -97,12 +98,14 @@ pub const ON_EVERYTHING: [&str; 10] = [
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
     "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 54] = [
+const WHY: [(&str, &str); 59] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -148,6 +151,11 @@ const WHY: [(&str, &str); 54] = [
         "ec2:ModifyNetworkInterfaceAttribute",
         "isolates the interfaces, or gives their groups back (undo)",
     ),
+    ("ec2:DescribeFlowLogs", "reads the flow logs of the VPC"),
+    ("ec2:DescribeVpcs", "reads whether the VPC is still there"),
+    ("ec2:CreateFlowLogs", "makes a flow log again"),
+    ("iam:PassRole", "gives a flow log the role back with which it delivered to a log group"),
+    ("logs:CreateLogDelivery", "has a flow log deliver to a bucket again"),
     ("ec2:DescribeNetworkAcls", "reads the entries of the network ACL"),
     (
         "ec2:CreateNetworkAclEntry",

@@ -122,6 +122,13 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
             let id = parameters["networkAclId"].as_str().filter(|id| id.starts_with("acl-"))?;
             Some((&["vpc-nacl-open-ingress"], one(id)?))
         }
+        ("cloudtrail-api", "ec2", "DeleteFlowLogs") => {
+            let content = parameters.pointer("/DeleteFlowLogsRequest/FlowLogId/content")?;
+            Some((&["vpc-flow-logs"], one(content.as_str()?)?))
+        }
+        ("config-compliance", ..) if label.contains("vpc-flow-logs-enabled") => {
+            Some((&["vpc-flow-logs"], one(event["detail"]["resourceId"].as_str()?)?))
+        }
         ("cloudtrail-api", "ec2", "RunInstances") => {
             let launched = event.pointer("/detail/responseElements/instancesSet/items")?;
             let ids = launched.as_array()?.iter().filter_map(|item| item["instanceId"].as_str());
@@ -149,6 +156,7 @@ fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
         // The first CIS benchmark: 4.1 is SSH, 4.2 is RDP.
         ("AwsEc2SecurityGroup", "4.1" | "4.2") => &["sg-open-ingress"],
         ("AwsEc2SecurityGroup", "EC2.2" | "4.3") => &["sg-default-rules"],
+        ("AwsEc2Vpc", "2.9") => &["vpc-flow-logs"],
         ("AwsEc2Subnet", "EC2.15") => &["vpc-subnet-public-ip"],
         _ => return None,
     };

@@ -38,6 +38,7 @@ pub static REGISTRY: &[&Meta] = &[
     &vpc::subnet_public_ip::SubnetPublicIp::META,
     &vpc::nacl_open_ingress::NaclOpenIngress::META,
     &sg::default_rules::DefaultRules::META,
+    &vpc::flow_logs::FlowLogs::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -55,6 +56,7 @@ pub type All = (
     vpc::subnet_public_ip::SubnetPublicIp,
     vpc::nacl_open_ingress::NaclOpenIngress,
     sg::default_rules::DefaultRules,
+    vpc::flow_logs::FlowLogs,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -80,7 +82,8 @@ macro_rules! with_control {
             $crate::quell::tampered::Tampered,
             $crate::vpc::subnet_public_ip::SubnetPublicIp,
             $crate::vpc::nacl_open_ingress::NaclOpenIngress,
-            $crate::sg::default_rules::DefaultRules
+            $crate::sg::default_rules::DefaultRules,
+            $crate::vpc::flow_logs::FlowLogs
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

@@ -134,7 +134,15 @@ fn hears_calls(meta: &Meta) -> bool {
 fn arn(meta: &Meta, resource: &str) -> String {
     match meta.id {
         id if id.starts_with("s3-") => format!("arn:aws:s3:::{resource}"),
-        "sg-open-ingress" => format!("arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/{resource}"),
-        _ => format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{resource}"),
+        id => {
+            let kind = match id {
+                "sg-default-rules" | "sg-open-ingress" => "security-group",
+                "vpc-flow-logs" => "vpc-flow-log",
+                "vpc-nacl-open-ingress" => "network-acl",
+                "vpc-subnet-public-ip" => "subnet",
+                _ => "instance",
+            };
+            format!("arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/{resource}")
+        }
     }
 }

@@ -60,6 +60,7 @@ enum OfControl {
     Emptied,
     Routed,
     Used,
+    ToBucket,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +142,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
-        Samples, Tagged, Undone, Used,
+        Samples, Tagged, ToBucket, Undone, Used,
     };
     let mut cases = Vec::new();
     // Who hears of it is no matter of the control.
@@ -163,6 +164,10 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Samples, "hears every sample event"),
         ] {
             let only_tells = meta.safety == Safety::ReportOnly;
+            // What is deleted has no tags.
+            if meta.id == "vpc-flow-logs" && matches!(play, Tagged) {
+                continue;
+            }
             if only_tells && !matches!(play, Observed | Samples)
                 || !meta.reversible && matches!(play, Undone)
             {
@@ -175,6 +180,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
             ("sg-default-rules", Used, "says what uses the group"),
+            ("vpc-flow-logs", ToBucket, "has a flow log deliver to a bucket again"),
         ] {
             if meta.id == control {
                 let name = format!("{control} {name}");
@@ -345,6 +351,13 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scene.comes_to(&staged, "fixed").await?;
             let left = scene.cloud.s3.get_bucket_policy().bucket(bucket).send().await;
             check(left.is_err(), || format!("a policy is left: {left:?}"))
+        }
+        OfControl::ToBucket => {
+            let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
+            let staged = staged.unwrap();
+            scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await
         }
         OfControl::Used => {
             let staged = scene.stage(control).await;
@@ -718,6 +731,7 @@ fn nothing(control: &str) -> &'static str {
         "EventBridge" => "quell-no-such-rule",
         "S3" => "quell-no-such-bucket",
         _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
+        _ if control == "vpc-flow-logs" => "vpc-0123456789abcdef0",
         _ if control == "vpc-nacl-open-ingress" => "acl-0123456789abcdef0",
         _ if control == "vpc-subnet-public-ip" => "subnet-0123456789abcdef0",
         _ => "i-0123456789abcdef0",

@@ -29,7 +29,7 @@ use quell_local::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CONTROLS: [&str; 12] = [
+const CONTROLS: [&str; 13] = [
     "cloudtrail-logging",
     "ec2-imdsv2",
     "ec2-quarantine",
@@ -40,6 +40,7 @@ const CONTROLS: [&str; 12] = [
     "s3-public-policy",
     "sg-default-rules",
     "sg-open-ingress",
+    "vpc-flow-logs",
     "vpc-nacl-open-ingress",
     "vpc-subnet-public-ip",
 ];
