@@ -87,22 +87,27 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// Reads that AWS allows on everything or not at all. [`quell_local::iam::Facts::page`] has the page for each.
-pub const ON_EVERYTHING: [&str; 10] = [
+/// What AWS allows on everything or not at all: reads, and one write, which makes nothing that does not deliver. [`quell_local::iam::Facts::page`] has the page for each.
+pub const ON_EVERYTHING: &[&str] = &[
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeFlowLogs",
     "ec2:DescribeInstances",
+    "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
     "events:ListRules",
+    "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 51] = [
+const WHY: &[(&str, &str)] = &[
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -119,7 +124,7 @@ const WHY: [(&str, &str); 51] = [
     ),
     (
         "ec2:AuthorizeSecurityGroupEgress",
-        "makes the group that allows everything, so that connections are no longer tracked",
+        "makes the group that allows everything, so that connections are no longer tracked, or puts a rule back (undo)",
     ),
     (
         "ec2:AuthorizeSecurityGroupIngress",
@@ -148,6 +153,22 @@ const WHY: [(&str, &str); 51] = [
         "ec2:ModifyNetworkInterfaceAttribute",
         "isolates the interfaces, or gives their groups back (undo)",
     ),
+    ("ec2:DescribeFlowLogs", "reads the flow logs of the VPC"),
+    ("ec2:DescribeVpcs", "reads whether the VPC is still there"),
+    ("ec2:CreateFlowLogs", "makes a flow log again"),
+    ("iam:PassRole", "gives a flow log the role back with which it delivered to a log group"),
+    ("logs:CreateLogDelivery", "has a flow log deliver to a bucket again"),
+    ("ec2:DescribeNetworkAcls", "reads the entries of the network ACL"),
+    (
+        "ec2:CreateNetworkAclEntry",
+        "denies SSH and RDP before an entry that stays, or makes one again (undo)",
+    ),
+    (
+        "ec2:DeleteNetworkAclEntry",
+        "deletes an entry that opens SSH or RDP, or those that were added (undo)",
+    ),
+    ("ec2:DescribeSubnets", "reads whether the subnet gives public addresses"),
+    ("ec2:ModifySubnetAttribute", "has a subnet give no public addresses, or again (undo)"),
     ("ec2:RevokeSecurityGroupEgress", "takes the rule out that AWS puts into every new group"),
     ("ec2:RevokeSecurityGroupIngress", "closes what is open to the world"),
     (

@@ -20,6 +20,10 @@ macro_rules! laws {
             #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
             #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
+            #[tokio::test] async fn vpc_subnet_public_ip() { super::$law("vpc-subnet-public-ip").await }
+            #[tokio::test] async fn vpc_nacl_open_ingress() { super::$law("vpc-nacl-open-ingress").await }
+            #[tokio::test] async fn sg_default_rules() { super::$law("sg-default-rules").await }
+            #[tokio::test] async fn vpc_flow_logs() { super::$law("vpc-flow-logs").await }
         }
     )+ };
 }
@@ -56,6 +60,7 @@ fn the_laws_cover_the_registry() {
 
 async fn staged(rig: &Rig, control: &str) -> Staged {
     let staged = scenario::stage(&rig.cloud, control, "law").await.unwrap();
+    scenario::remember(&rig.cloud, &rig.ledger, &staged).await.unwrap();
     assert!(is_violating(rig, &staged).await, "the bad state was not made");
     staged
 }

@@ -186,6 +186,7 @@ async fn without_a_policy_everything_is_only_observed() {
     let rig = Rig::start().await;
     for meta in REGISTRY {
         let staged = scenario::stage(&rig.cloud, meta.id, "none").await.unwrap();
+        scenario::remember(&rig.cloud, &rig.ledger, &staged).await.unwrap();
         let event = staged.event.to_string();
         let engine = rig.engine_under_policy();
         let response = handle::<All>(&engine, &rig.aws, &event).await.unwrap();

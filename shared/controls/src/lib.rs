@@ -13,7 +13,11 @@ pub mod quell;
 pub mod s3;
 #[cfg(feature = "sg")]
 pub mod sg;
+#[cfg(feature = "vpc")]
+pub mod vpc;
 
+#[cfg(feature = "sg")]
+mod cidr;
 mod partition;
 #[cfg(feature = "ec2")]
 mod shape;
@@ -31,6 +35,10 @@ pub static REGISTRY: &[&Meta] = &[
     &cloudtrail::logging::Logging::META,
     &quell::rule_disabled::RuleDisabled::META,
     &quell::tampered::Tampered::META,
+    &vpc::subnet_public_ip::SubnetPublicIp::META,
+    &vpc::nacl_open_ingress::NaclOpenIngress::META,
+    &sg::default_rules::DefaultRules::META,
+    &vpc::flow_logs::FlowLogs::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -45,6 +53,10 @@ pub type All = (
     cloudtrail::logging::Logging,
     quell::rule_disabled::RuleDisabled,
     quell::tampered::Tampered,
+    vpc::subnet_public_ip::SubnetPublicIp,
+    vpc::nacl_open_ingress::NaclOpenIngress,
+    sg::default_rules::DefaultRules,
+    vpc::flow_logs::FlowLogs,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -67,7 +79,11 @@ macro_rules! with_control {
             $crate::ec2::quarantine::Quarantine,
             $crate::cloudtrail::logging::Logging,
             $crate::quell::rule_disabled::RuleDisabled,
-            $crate::quell::tampered::Tampered
+            $crate::quell::tampered::Tampered,
+            $crate::vpc::subnet_public_ip::SubnetPublicIp,
+            $crate::vpc::nacl_open_ingress::NaclOpenIngress,
+            $crate::sg::default_rules::DefaultRules,
+            $crate::vpc::flow_logs::FlowLogs
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

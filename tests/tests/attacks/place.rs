@@ -50,6 +50,7 @@ impl Place {
 
     pub(crate) async fn stage(&self, control: &str, name: &str) -> Staged {
         let staged = scenario::stage(&self.rig.cloud, control, name).await.unwrap();
+        scenario::remember(&self.rig.cloud, &self.rig.ledger, &staged).await.unwrap();
         assert!(self.is_violating(&staged).await, "{control}: the bad state was not made");
         staged
     }

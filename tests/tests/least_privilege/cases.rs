@@ -60,6 +60,8 @@ enum OfControl {
     Emptied,
     Routed,
     Swept,
+    Used,
+    ToBucket,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +145,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
-        Samples, Swept, Tagged, Undone,
+        Samples, Swept, Tagged, ToBucket, Undone, Used,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -170,6 +172,10 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Samples, "hears every sample event"),
         ] {
             let only_tells = meta.safety == Safety::ReportOnly;
+            // What is deleted has no tags.
+            if meta.id == "vpc-flow-logs" && matches!(play, Tagged) {
+                continue;
+            }
             if only_tells && !matches!(play, Observed | Samples)
                 || !meta.reversible && matches!(play, Undone)
             {
@@ -181,6 +187,8 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         for (control, play, name) in [
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
+            ("sg-default-rules", Used, "says what uses the group"),
+            ("vpc-flow-logs", ToBucket, "has a flow log deliver to a bucket again"),
         ] {
             if meta.id == control {
                 let name = format!("{control} {name}");
@@ -370,6 +378,23 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             let found =
                 response["swept"]["found"].as_object().is_some_and(|found| !found.is_empty());
             check(found, || format!("nothing was looked at: {response}"))
+        }
+        OfControl::ToBucket => {
+            let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
+            let staged = staged.unwrap();
+            scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await
+        }
+        OfControl::Used => {
+            let staged = scene.stage(control).await;
+            let report = scene.deliver(control, &staged.event).await?;
+            let notes = report["notes"].as_array().cloned().unwrap_or_default();
+            let says = |said: &Value| {
+                said.as_str()
+                    .is_some_and(|said| said.starts_with("Network interfaces that use it: 1 (eni-"))
+            };
+            check(notes.iter().any(says), || format!("it says {notes:?}"))
         }
         OfControl::Recovered => unreachable!("it needs the proxy"),
     }
@@ -753,6 +778,9 @@ fn nothing(control: &str) -> &'static str {
         "EventBridge" => "quell-no-such-rule",
         "S3" => "quell-no-such-bucket",
         _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
+        _ if control == "vpc-flow-logs" => "vpc-0123456789abcdef0",
+        _ if control == "vpc-nacl-open-ingress" => "acl-0123456789abcdef0",
+        _ if control == "vpc-subnet-public-ip" => "subnet-0123456789abcdef0",
         _ => "i-0123456789abcdef0",
     }
 }

@@ -180,7 +180,9 @@ impl Scene {
     }
 
     pub(crate) async fn stage_as(&self, control: &str, name: &str) -> Staged {
-        scenario::stage(&self.cloud, control, name).await.unwrap()
+        let staged = scenario::stage(&self.cloud, control, name).await.unwrap();
+        scenario::remember(&self.cloud, &self.ledger, &staged).await.unwrap();
+        staged
     }
 
     /// The report about the control that the function answers with.

@@ -580,6 +580,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "AuditTrailRole: may iam:PutRolePolicy, which does not only take away",
             ),
             (
+                "/Resources/NetworkExposureRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Condition/StringEquals/iam:PassedToService",
+                r#""lambda.amazonaws.com""#,
+                "NetworkExposureRole: may iam:PassRole to whom it is not meant for",
+            ),
+            (
                 "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0",
                 r#"{"Effect": "Allow", "Action": "iam:DetachUserPolicy", "Resource": "*"}"#,
                 "AuditTrailRole: may iam:DetachUserPolicy on anything",

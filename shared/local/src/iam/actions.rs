@@ -85,6 +85,10 @@ enum On {
     If(&'static str, &'static str),
     /// One that the call makes, or that the request does not name.
     Some(&'static str),
+    /// It has none, and is asked for only if the parameter is there.
+    EverythingIf(&'static str),
+    /// The role that the parameter names, if any, for the service that gets it.
+    Passed(&'static str, &'static str),
     /// What the ids in the parameter name.
     Ids(&'static str),
     /// What is tagged while it is made.
@@ -104,10 +108,12 @@ enum On {
 const BUCKET: &str = "arn:{partition}:s3:::{}";
 const INSTANCE: &str = "arn:{partition}:ec2:{region}:{account}:instance/{}";
 const INTERFACE: &str = "arn:{partition}:ec2:{region}:{account}:network-interface/{}";
+const FLOW_LOG: &str = "arn:{partition}:ec2:{region}:{account}:vpc-flow-log/{}";
 const GROUP: &str = "arn:{partition}:ec2:{region}:{account}:security-group/{}";
 const RULE: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/{}";
 /// Snapshots have no account in their ARN.
 const SNAPSHOT: &str = "arn:{partition}:ec2:{region}::snapshot/{}";
+const NETWORK_ACL: &str = "arn:{partition}:ec2:{region}:{account}:network-acl/{}";
 const SUBNET: &str = "arn:{partition}:ec2:{region}:{account}:subnet/{}";
 const VOLUME: &str = "arn:{partition}:ec2:{region}:{account}:volume/{}";
 const VPC: &str = "arn:{partition}:ec2:{region}:{account}:vpc/{}";
@@ -120,8 +126,9 @@ const HUB: &str = "arn:{partition}:securityhub:{region}:{account}:hub/{}";
 const ARN: &str = "{}";
 
 /// The kinds of EC2's resources that are tagged here, by how their ids begin.
-const EC2_IDS: [(&str, &str, &str); 8] = [
+const EC2_IDS: [(&str, &str, &str); 9] = [
     ("eni-", "network-interface", INTERFACE),
+    ("fl-", "vpc-flow-log", FLOW_LOG),
     ("i-", "instance", INSTANCE),
     ("sg-", "security-group", GROUP),
     ("sgr-", "security-group-rule", RULE),
@@ -134,8 +141,8 @@ const EC2_IDS: [(&str, &str, &str); 8] = [
 /// By service and name.
 const OPERATIONS: &[Operation] = {
     use On::{
-        Also, Each, Everything, Hub, Ids, If, Items, Products, Queried, Some as Any, Table,
-        TagSpecifications, ThroughUrl,
+        Also, Each, Everything, EverythingIf, Hub, Ids, If, Items, Passed, Products, Queried,
+        Some as Any, Table, TagSpecifications, ThroughUrl,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -187,6 +194,27 @@ const OPERATIONS: &[Operation] = {
                 ("ec2:CreateTags", &[TagSpecifications]),
             ],
         ),
+        // What delivers to a log group does so with a role; for a bucket CloudWatch Logs does it.
+        // https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+        // https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-permissions.html
+        of(
+            "EC2",
+            "CreateFlowLogs",
+            &[
+                ("ec2:CreateFlowLogs", &[Any(FLOW_LOG), Each(VPC, "ResourceId")]),
+                ("ec2:CreateTags", &[TagSpecifications]),
+                (
+                    "iam:PassRole",
+                    &[Passed("DeliverLogsPermissionArn", "vpc-flow-logs.amazonaws.com")],
+                ),
+                ("logs:CreateLogDelivery", &[EverythingIf("LogDestination")]),
+            ],
+        ),
+        of(
+            "EC2",
+            "CreateNetworkAclEntry",
+            &[("ec2:CreateNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
         of(
             "EC2",
             "CreateSecurityGroup",
@@ -212,18 +240,27 @@ const OPERATIONS: &[Operation] = {
             ],
         ),
         of("EC2", "CreateTags", &[("ec2:CreateTags", &[Ids("ResourceId")])]),
+        of(
+            "EC2",
+            "DeleteNetworkAclEntry",
+            &[("ec2:DeleteNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
         of("EC2", "DeleteSecurityGroup", &[("ec2:DeleteSecurityGroup", &[Each(GROUP, "GroupId")])]),
         of("EC2", "DeleteTags", &[("ec2:DeleteTags", &[Ids("ResourceId")])]),
+        of("EC2", "DescribeFlowLogs", &[("ec2:DescribeFlowLogs", ALL)]),
         of(
             "EC2",
             "DescribeInstanceAttribute",
             &[("ec2:DescribeInstanceAttribute", &[Each(INSTANCE, "InstanceId")])],
         ),
         of("EC2", "DescribeInstances", &[("ec2:DescribeInstances", ALL)]),
+        of("EC2", "DescribeNetworkAcls", &[("ec2:DescribeNetworkAcls", ALL)]),
         of("EC2", "DescribeNetworkInterfaces", &[("ec2:DescribeNetworkInterfaces", ALL)]),
         of("EC2", "DescribeSecurityGroupRules", &[("ec2:DescribeSecurityGroupRules", ALL)]),
         of("EC2", "DescribeSecurityGroups", &[("ec2:DescribeSecurityGroups", ALL)]),
         of("EC2", "DescribeSnapshots", &[("ec2:DescribeSnapshots", ALL)]),
+        of("EC2", "DescribeSubnets", &[("ec2:DescribeSubnets", ALL)]),
+        of("EC2", "DescribeVpcs", &[("ec2:DescribeVpcs", ALL)]),
         of(
             "EC2",
             "ModifyInstanceAttribute",
@@ -253,6 +290,11 @@ const OPERATIONS: &[Operation] = {
                     Any(SUBNET),
                 ],
             )],
+        ),
+        of(
+            "EC2",
+            "ModifySubnetAttribute",
+            &[("ec2:ModifySubnetAttribute", &[Each(SUBNET, "SubnetId")])],
         ),
         of(
             "EC2",
@@ -357,7 +399,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 14] = [
+pub const PAGES: [(&str, &str); 15] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -377,6 +419,10 @@ pub const PAGES: [(&str, &str); 14] = [
     (
         "events",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html",
+    ),
+    (
+        "iam",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html",
     ),
     (
         "lambda",
@@ -436,28 +482,38 @@ const FACTS: &[Facts] = {
         of("dynamodb:UpdateItem", Write, true),
         of("ec2:AuthorizeSecurityGroupEgress", Write, true),
         of("ec2:AuthorizeSecurityGroupIngress", Write, true),
+        of("ec2:CreateFlowLogs", Write, true),
+        of("ec2:CreateNetworkAclEntry", Write, true),
         of("ec2:CreateSecurityGroup", Write, true),
         of("ec2:CreateSnapshots", Write, true),
         of("ec2:CreateTags", Tagging, true),
+        of("ec2:DeleteNetworkAclEntry", Write, true),
         of("ec2:DeleteSecurityGroup", Write, true),
         of("ec2:DeleteTags", Tagging, true),
+        of("ec2:DescribeFlowLogs", List, false),
         of("ec2:DescribeInstanceAttribute", List, true),
         of("ec2:DescribeInstances", List, false),
+        of("ec2:DescribeNetworkAcls", List, false),
         of("ec2:DescribeNetworkInterfaces", List, false),
         of("ec2:DescribeSecurityGroupRules", List, false),
         of("ec2:DescribeSecurityGroups", List, false),
         of("ec2:DescribeSnapshots", List, false),
+        of("ec2:DescribeSubnets", List, false),
+        of("ec2:DescribeVpcs", List, false),
         of("ec2:ModifyInstanceAttribute", Write, true),
         of("ec2:ModifyInstanceMetadataOptions", Write, true),
         of("ec2:ModifyNetworkInterfaceAttribute", Write, true),
+        of("ec2:ModifySubnetAttribute", Write, true),
         of("ec2:RevokeSecurityGroupEgress", Write, true),
         of("ec2:RevokeSecurityGroupIngress", Write, true),
         of("events:DescribeRule", Read, true),
         of("events:EnableRule", Write, true),
         of("events:ListRules", List, false),
         of("events:ListTagsForResource", List, true),
+        of("iam:PassRole", Write, true),
         of("lambda:InvokeFunction", Write, true),
         of("lambda:InvokeFunctionUrl", Write, true),
+        of("logs:CreateLogDelivery", Write, false),
         of("logs:CreateLogStream", Write, true),
         of("logs:PutLogEvents", Write, true),
         of("s3:DeleteBucketPolicy", PermissionsManagement, true),
@@ -488,7 +544,7 @@ const FACTS: &[Facts] = {
 
 /// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key, or a field. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -498,6 +554,7 @@ pub(super) const KEYS: [&str; 14] = [
     "dynamodb:enclosingoperation",
     "dynamodb:leadingkeys",
     "ec2:createaction",
+    "iam:passedtoservice",
     "lambda:functionurlauthtype",
     "lambda:invokedviafunctionurl",
     "s3:resourceaccount",
@@ -528,6 +585,18 @@ impl Request {
         };
         match on {
             On::Everything => plain("*".to_owned()),
+            On::EverythingIf(parameter) => {
+                if !self.values(parameter).is_empty() {
+                    plain("*".to_owned());
+                }
+            }
+            On::Passed(parameter, service) => {
+                for role in self.values(parameter) {
+                    let context = self.context(role).with("iam:PassedToService", *service);
+                    let resource = role.to_owned();
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
             On::Each(arn, parameter) => {
                 let named = self.values(parameter);
                 if named.is_empty() {

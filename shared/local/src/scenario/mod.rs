@@ -6,6 +6,7 @@
 //! - `snapshot`: everything about the resource that a remediation could touch, for "equal to before" and
 //!   "nothing else changed". Ids that AWS gives anew (security group rule ids) are left out.
 
+use quell_engine::ledger::Ledger;
 use serde_json::Value;
 
 use crate::Cloud;
@@ -21,7 +22,15 @@ mod s3_bucket;
 mod s3_public_acl;
 mod s3_public_policy;
 mod sample;
+mod sg_default_rules;
 mod sg_open_ingress;
+mod vpc_flow_logs;
+mod vpc_nacl_open_ingress;
+mod vpc_subnet_public_ip;
+
+/// Controls that no emulator made by others proves in full: what they call was added to ours, from AWS's reference.
+pub const OWN_EMULATION: &[(&str, &str)] =
+    &[("vpc-flow-logs", "that CreateFlowLogs heeds its client token")];
 
 /// Emulator trouble, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +67,10 @@ impl Staged {
                 include_str!("../../../../events/s3-public-policy/violating.json")
             }
             "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            "vpc-subnet-public-ip" => vpc_subnet_public_ip::SAMPLE,
+            "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::SAMPLE,
+            "sg-default-rules" => sg_default_rules::SAMPLE,
+            "vpc-flow-logs" => vpc_flow_logs::SAMPLE,
             other => return Err(format!("no scenario for control {other}").into()),
         };
         let mut pairs = Vec::new();
@@ -100,6 +113,10 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
         "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::stage(cloud, name).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::stage(cloud, name).await,
+        "sg-default-rules" => sg_default_rules::stage(cloud, name).await,
+        "vpc-flow-logs" => vpc_flow_logs::stage(cloud, name).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -111,6 +128,19 @@ pub async fn stage_too_large(cloud: &Cloud, name: &str) -> Result<Staged, Error>
     let staged = sg_open_ingress::stage(cloud, name).await?;
     sg_open_ingress::fill(cloud, &staged.resource).await?;
     Ok(staged)
+}
+
+/// Has the ledger know what a sweep would have seen before the bad state was made, where a fix needs it.
+pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result<(), Error> {
+    match staged.control {
+        "vpc-flow-logs" => vpc_flow_logs::remember(cloud, ledger, &staged.resource).await,
+        _ => Ok(()),
+    }
+}
+
+/// Makes the bad state of `vpc-flow-logs` with a flow log that delivered to a bucket: that takes other rights.
+pub async fn stage_flow_log_to_bucket(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    vpc_flow_logs::stage_to_bucket(cloud, name).await
 }
 
 /// Whether the resource of [`stage`] is still in its bad state.
@@ -126,6 +156,10 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::is_violating(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::is_violating(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::is_violating(cloud, resource).await,
+        "vpc-flow-logs" => vpc_flow_logs::is_violating(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -143,6 +177,10 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::snapshot(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::snapshot(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::snapshot(cloud, resource).await,
+        "vpc-flow-logs" => vpc_flow_logs::snapshot(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }

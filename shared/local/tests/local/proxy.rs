@@ -29,7 +29,7 @@ use quell_local::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CONTROLS: [&str; 9] = [
+const CONTROLS: [&str; 13] = [
     "cloudtrail-logging",
     "ec2-imdsv2",
     "ec2-quarantine",
@@ -38,7 +38,11 @@ const CONTROLS: [&str; 9] = [
     "s3-block-public-access",
     "s3-public-acl",
     "s3-public-policy",
+    "sg-default-rules",
     "sg-open-ingress",
+    "vpc-flow-logs",
+    "vpc-nacl-open-ingress",
+    "vpc-subnet-public-ip",
 ];
 
 #[tokio::test]

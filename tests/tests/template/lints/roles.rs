@@ -34,12 +34,17 @@ const LISTENER: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:
 const UNBOUND: &[&str] = &[
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeFlowLogs",
     "ec2:DescribeInstances",
+    "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
     "events:ListRules",
+    "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
     "xray:PutTelemetryRecords",
@@ -186,6 +191,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                     complaints.push(format!("{role}: reaches beyond its region with {arn}"));
                 }
             }
+            let is_unbound = actions.iter().all(|action| UNBOUND.contains(action));
             let own = match actions.first().and_then(|action| action.split_once(':')) {
                 Some(("dynamodb", _)) => Some("AWS::DynamoDB::Table"),
                 Some(("logs", _)) => Some("AWS::Logs::LogGroup"),
@@ -193,6 +199,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                 _ => None,
             };
             if let Some(own) = own
+                && !is_unbound
                 && !list(&statement["Resource"]).into_iter().all(|resource| {
                     template.referred(own, resource).is_some() || is_index(&template, resource)
                 })
