@@ -31,6 +31,13 @@ pub static REGISTRY: &[&Meta] = &[
     &cloudtrail::logging::Logging::META,
     &quell::rule_disabled::RuleDisabled::META,
     &quell::tampered::Tampered::META,
+    &s3::versioning::Versioning::META,
+    &s3::encryption::Encryption::META,
+    &s3::destructive_lifecycle::DestructiveLifecycle::META,
+    &s3::cross_account_policy::CrossAccountPolicy::META,
+    &s3::public_object::PublicObject::META,
+    &s3::foreign_replication::ForeignReplication::META,
+    &s3::account_public_access::AccountPublicAccess::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -45,6 +52,13 @@ pub type All = (
     cloudtrail::logging::Logging,
     quell::rule_disabled::RuleDisabled,
     quell::tampered::Tampered,
+    s3::versioning::Versioning,
+    s3::encryption::Encryption,
+    s3::destructive_lifecycle::DestructiveLifecycle,
+    s3::cross_account_policy::CrossAccountPolicy,
+    s3::public_object::PublicObject,
+    s3::foreign_replication::ForeignReplication,
+    s3::account_public_access::AccountPublicAccess,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -67,7 +81,14 @@ macro_rules! with_control {
             $crate::ec2::quarantine::Quarantine,
             $crate::cloudtrail::logging::Logging,
             $crate::quell::rule_disabled::RuleDisabled,
-            $crate::quell::tampered::Tampered
+            $crate::quell::tampered::Tampered,
+            $crate::s3::versioning::Versioning,
+            $crate::s3::encryption::Encryption,
+            $crate::s3::destructive_lifecycle::DestructiveLifecycle,
+            $crate::s3::cross_account_policy::CrossAccountPolicy,
+            $crate::s3::public_object::PublicObject,
+            $crate::s3::foreign_replication::ForeignReplication,
+            $crate::s3::account_public_access::AccountPublicAccess
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

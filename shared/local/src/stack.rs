@@ -7,7 +7,12 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use quell_engine::{Clients, ledger::Ledger, policy::Policy};
+use jiff::Timestamp;
+use quell_engine::{
+    Clients,
+    ledger::{Baseline, Baselined, Ledger},
+    policy::Policy,
+};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +22,7 @@ use tokio::{
 use crate::{
     Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, SlackApi, Template,
     cloud::{ACCOUNT, REGION},
+    scenario::{self, Staged},
 };
 
 /// Parameters that deploy what is optional.
@@ -166,6 +172,22 @@ impl Stack {
         let by = format!("arn:aws:iam::{ACCOUNT}:root");
         ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
         Ok(())
+    }
+
+    /// Makes the bad state of a control, and keeps how the resource was before where the control's fix is made of that, as a
+    /// sweep would have.
+    pub async fn stage(&self, control: &str, name: &str) -> Result<Staged, scenario::Error> {
+        let staged = scenario::stage(&self.cloud, control, name).await?;
+        let Some(state) = scenario::baseline(&staged) else { return Ok(staged) };
+        let aws = Clients::new(self.cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, self.ledger.as_str());
+        // The samples are younger.
+        let seen = "2026-01-01T00:00:00Z".parse()?;
+        let baseline = Baseline::default().with(state, seen).unwrap_or_default();
+        let Staged { control, resource, .. } = &staged;
+        let of = Baselined { control, account: ACCOUNT, region: REGION, resource };
+        ledger.keep_baseline(&of, &baseline, Timestamp::now()).await?;
+        Ok(staged)
     }
 
     /// Subscribes a queue as a function's source, which gives an item up after so many deliveries.

@@ -54,6 +54,7 @@ const UNBOUND: &[&str] = &[
     "ec2:DescribeSnapshots",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
+    "s3:PutAccountPublicAccessBlock",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 ];

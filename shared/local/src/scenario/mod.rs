@@ -16,12 +16,29 @@ mod ec2_quarantine;
 mod quell_rule;
 mod quell_rule_disabled;
 mod quell_tampered;
+mod s3_account_public_access;
 mod s3_block_public_access;
 mod s3_bucket;
+mod s3_cross_account_policy;
+mod s3_destructive_lifecycle;
+mod s3_encryption;
+mod s3_foreign_replication;
 mod s3_public_acl;
+mod s3_public_object;
 mod s3_public_policy;
+mod s3_versioning;
 mod sample;
 mod sg_open_ingress;
+
+/// What of a control's world only our own patches of the emulator show (`emulator/patches`), by control: no emulator made
+/// by others has proven it.
+pub const OWN_EMULATION: &[(&str, &str)] = &[
+    ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
+    ("s3-encryption", "the answer to GetBucketEncryption"),
+    ("s3-foreign-replication", "the answer to GetBucketReplication"),
+    ("s3-public-object", "PutObjectAcl with an ACL in its body, or for a version"),
+    ("s3-versioning", "the form of the answer to GetBucketVersioning"),
+];
 
 /// Emulator trouble, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +75,23 @@ impl Staged {
                 include_str!("../../../../events/s3-public-policy/violating.json")
             }
             "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            "s3-versioning" => include_str!("../../../../events/s3-versioning/violating.json"),
+            "s3-encryption" => include_str!("../../../../events/s3-encryption/violating.json"),
+            "s3-destructive-lifecycle" => {
+                include_str!("../../../../events/s3-destructive-lifecycle/violating.json")
+            }
+            "s3-account-public-access" => {
+                include_str!("../../../../events/s3-account-public-access/violating.json")
+            }
+            "s3-cross-account-policy" => {
+                include_str!("../../../../events/s3-cross-account-policy/violating.json")
+            }
+            "s3-public-object" => {
+                include_str!("../../../../events/s3-public-object/violating.json")
+            }
+            "s3-foreign-replication" => {
+                include_str!("../../../../events/s3-foreign-replication/violating.json")
+            }
             other => return Err(format!("no scenario for control {other}").into()),
         };
         let mut pairs = Vec::new();
@@ -100,6 +134,13 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
         "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
+        "s3-versioning" => s3_versioning::stage(cloud, name).await,
+        "s3-encryption" => s3_encryption::stage(cloud, name).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::stage(cloud, name).await,
+        "s3-account-public-access" => s3_account_public_access::stage(cloud, name).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::stage(cloud, name).await,
+        "s3-public-object" => s3_public_object::stage(cloud, name).await,
+        "s3-foreign-replication" => s3_foreign_replication::stage(cloud, name).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -126,7 +167,23 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
+        "s3-versioning" => s3_versioning::is_violating(cloud, resource).await,
+        "s3-encryption" => s3_encryption::is_violating(cloud, resource).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::is_violating(cloud, resource).await,
+        "s3-account-public-access" => s3_account_public_access::is_violating(cloud, resource).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::is_violating(cloud, resource).await,
+        "s3-public-object" => s3_public_object::is_violating(cloud, resource).await,
+        "s3-foreign-replication" => s3_foreign_replication::is_violating(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
+    }
+}
+
+/// How a sweep would have kept the resource of [`stage`] before its bad state, where the control's fix is made of that.
+pub fn baseline(staged: &Staged) -> Option<Value> {
+    match staged.control {
+        "s3-destructive-lifecycle" => Some(s3_destructive_lifecycle::baseline()),
+        "s3-encryption" => Some(s3_encryption::baseline()),
+        _ => None,
     }
 }
 
@@ -143,6 +200,13 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
+        "s3-versioning" => s3_versioning::snapshot(cloud, resource).await,
+        "s3-encryption" => s3_encryption::snapshot(cloud, resource).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::snapshot(cloud, resource).await,
+        "s3-account-public-access" => s3_account_public_access::snapshot(cloud, resource).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::snapshot(cloud, resource).await,
+        "s3-public-object" => s3_public_object::snapshot(cloud, resource).await,
+        "s3-foreign-replication" => s3_foreign_replication::snapshot(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
