@@ -1,7 +1,7 @@
 //! `quell emulate`: the embedded AWS alone.
 
 use clap::Args;
-use quell_local::{Emulator, Stack, scenario};
+use quell_local::{Emulator, Stack};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -51,7 +51,7 @@ impl Emulate {
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
         if let Some(control) = &self.stage {
-            let staged = scenario::stage(&cloud, control, "example").await?;
+            let staged = stack.stage(control, "example").await?;
             terminal::progress(&format!("made the bad state of {control} on {}", staged.resource));
             if let Some(file) = &self.event {
                 std::fs::write(file, staged.event.to_string())

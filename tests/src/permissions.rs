@@ -87,7 +87,13 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// What AWS allows on everything or not at all: reads, and one write, which makes nothing that does not deliver. [`quell_local::iam::Facts::page`] has the page for each.
+/// What makes nothing that is a resource of IAM's: settings of the account itself, and deliveries that need their own resource's
+/// permission too.
+pub const WRITES_ON_EVERYTHING: &[&str] =
+    &["logs:CreateLogDelivery", "s3:PutAccountPublicAccessBlock"];
+
+/// What AWS allows on everything or not at all: reads, and [`WRITES_ON_EVERYTHING`].
+/// [`quell_local::iam::Facts::page`] has the page for each.
 pub const ON_EVERYTHING: &[&str] = &[
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
@@ -104,6 +110,7 @@ pub const ON_EVERYTHING: &[&str] = &[
     "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
+    "s3:PutAccountPublicAccessBlock",
 ];
 
 /// Why, by action.
@@ -190,6 +197,28 @@ const WHY: &[(&str, &str)] = &[
     ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
+    ("s3:GetBucketVersioning", "reads whether versioning is suspended"),
+    ("s3:PutBucketVersioning", "enables versioning again, or suspends it (undo)"),
+    ("s3:GetEncryptionConfiguration", "reads how objects are encrypted by default"),
+    ("s3:PutEncryptionConfiguration", "sets the default encryption back, or as it was (undo)"),
+    ("s3:GetLifecycleConfiguration", "reads the lifecycle rules"),
+    (
+        "s3:PutLifecycleConfiguration",
+        "takes destructive lifecycle rules out of force, or puts them back (undo)",
+    ),
+    (
+        "s3:PutAccountPublicAccessBlock",
+        "switches the account's Block Public Access on, or as it was (undo)",
+    ),
+    ("s3:GetObjectAcl", "reads the ACL of an object"),
+    ("s3:GetObjectVersionAcl", "reads the ACL of an object's version"),
+    ("s3:ListBucket", "tells an object that is gone from one that it may not read"),
+    ("s3:PutObjectAcl", "takes public grants out of an ACL of an object, or puts them back (undo)"),
+    (
+        "s3:PutObjectVersionAcl",
+        "takes public grants out of an ACL of an object's version, or puts them back (undo)",
+    ),
+    ("s3:GetReplicationConfiguration", "reads where the bucket is copied to"),
     (
         "securityhub:BatchImportFindings",
         "puts what Quell saw into Security Hub (only if `ImportFindings` is yes)",

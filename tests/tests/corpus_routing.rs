@@ -89,7 +89,9 @@ fn what_must_not_be_acted_upon_names_nothing() {
 fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let label = row.label.act.as_deref()?;
     // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
-    if !row.is_firm_act() && !label.starts_with("evaluate the new") {
+    const POLICY: [&str; 3] =
+        ["evaluate the new", "enable versioning", "restore default encryption"];
+    if !row.is_firm_act() && !POLICY.iter().any(|begin| label.starts_with(begin)) {
         return None;
     }
     let parameters = &event["detail"]["requestParameters"];
@@ -99,12 +101,21 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         ("cloudtrail-api", "s3", "PutBucketAcl" | "CreateBucket") => {
             Some((&["s3-public-acl"], bucket()?))
         }
-        ("cloudtrail-api", "s3", "PutBucketPolicy") => Some((&["s3-public-policy"], bucket()?)),
+        ("cloudtrail-api", "s3", "PutBucketPolicy") => {
+            Some((&["s3-public-policy", "s3-cross-account-policy"], bucket()?))
+        }
         (
             "cloudtrail-api",
             "s3",
             "PutBucketPublicAccessBlock" | "DeleteBucketPublicAccessBlock",
         ) => Some((&["s3-block-public-access"], bucket()?)),
+        ("cloudtrail-api", "s3", "PutBucketVersioning") => Some((&["s3-versioning"], bucket()?)),
+        ("cloudtrail-api", "s3", "DeleteBucketEncryption") => Some((&["s3-encryption"], bucket()?)),
+        (
+            "cloudtrail-api",
+            "s3",
+            "PutAccountPublicAccessBlock" | "DeleteAccountPublicAccessBlock",
+        ) => Some((&["s3-account-public-access"], one(event["account"].as_str()?)?)),
         ("cloudtrail-api", "cloudtrail", "StopLogging") => {
             let name = parameters["name"].as_str()?;
             let here = format!(

@@ -120,7 +120,7 @@ impl Demo {
         terminal::progress("making the bad states");
         let mut stages = Vec::new();
         for meta in REGISTRY {
-            stages.push((*meta, scenario::stage(&cloud, meta.id, "demo").await?));
+            stages.push((*meta, stack.stage(meta.id, "demo").await?));
         }
 
         let mut shown = Vec::new();

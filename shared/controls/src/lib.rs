@@ -39,6 +39,13 @@ pub static REGISTRY: &[&Meta] = &[
     &vpc::nacl_open_ingress::NaclOpenIngress::META,
     &sg::default_rules::DefaultRules::META,
     &vpc::flow_logs::FlowLogs::META,
+    &s3::versioning::Versioning::META,
+    &s3::encryption::Encryption::META,
+    &s3::destructive_lifecycle::DestructiveLifecycle::META,
+    &s3::cross_account_policy::CrossAccountPolicy::META,
+    &s3::public_object::PublicObject::META,
+    &s3::foreign_replication::ForeignReplication::META,
+    &s3::account_public_access::AccountPublicAccess::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -57,6 +64,13 @@ pub type All = (
     vpc::nacl_open_ingress::NaclOpenIngress,
     sg::default_rules::DefaultRules,
     vpc::flow_logs::FlowLogs,
+    s3::versioning::Versioning,
+    s3::encryption::Encryption,
+    s3::destructive_lifecycle::DestructiveLifecycle,
+    s3::cross_account_policy::CrossAccountPolicy,
+    s3::public_object::PublicObject,
+    s3::foreign_replication::ForeignReplication,
+    s3::account_public_access::AccountPublicAccess,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -83,7 +97,14 @@ macro_rules! with_control {
             $crate::vpc::subnet_public_ip::SubnetPublicIp,
             $crate::vpc::nacl_open_ingress::NaclOpenIngress,
             $crate::sg::default_rules::DefaultRules,
-            $crate::vpc::flow_logs::FlowLogs
+            $crate::vpc::flow_logs::FlowLogs,
+            $crate::s3::versioning::Versioning,
+            $crate::s3::encryption::Encryption,
+            $crate::s3::destructive_lifecycle::DestructiveLifecycle,
+            $crate::s3::cross_account_policy::CrossAccountPolicy,
+            $crate::s3::public_object::PublicObject,
+            $crate::s3::foreign_replication::ForeignReplication,
+            $crate::s3::account_public_access::AccountPublicAccess
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

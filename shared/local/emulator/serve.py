@@ -92,6 +92,11 @@ def patched(service):
         from patches import cloudwatch_cbor
 
         cloudwatch_cbor.apply()
+    if service == "s3":
+        from patches import s3_configurations, s3_object_acl
+
+        s3_configurations.apply()
+        s3_object_acl.apply()
     if service == "securityhub":
         from patches import securityhub_findings
 

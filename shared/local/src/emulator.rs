@@ -161,6 +161,8 @@ const SCRIPTS: [(&str, &str); 12] = [
     ("patches/ec2_metadata.py", include_str!("../emulator/patches/ec2_metadata.py")),
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
+    ("patches/s3_configurations.py", include_str!("../emulator/patches/s3_configurations.py")),
+    ("patches/s3_object_acl.py", include_str!("../emulator/patches/s3_object_acl.py")),
     (
         "patches/securityhub_findings.py",
         include_str!("../emulator/patches/securityhub_findings.py"),

@@ -7,7 +7,11 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use quell_engine::{Clients, ledger::Ledger, policy::Policy};
+use quell_engine::{
+    Clients,
+    ledger::Ledger,
+    policy::Policy,
+};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +21,7 @@ use tokio::{
 use crate::{
     Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, SlackApi, Template,
     cloud::{ACCOUNT, REGION},
+    scenario::{self, Staged},
 };
 
 /// Parameters that deploy what is optional.
@@ -169,6 +174,15 @@ impl Stack {
         let by = format!("arn:aws:iam::{ACCOUNT}:root");
         ledger.publish_policy(policy.clone(), source, &by, None, seen).await?;
         Ok(())
+    }
+
+    /// Makes the bad state of a control, and has the ledger know what a sweep would have seen before.
+    pub async fn stage(&self, control: &str, name: &str) -> Result<Staged, scenario::Error> {
+        let staged = scenario::stage(&self.cloud, control, name).await?;
+        let aws = Clients::new(self.cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, self.ledger.as_str());
+        scenario::remember(&self.cloud, &ledger, &staged).await?;
+        Ok(staged)
     }
 
     /// Subscribes a queue as a function's source, which gives an item up after so many deliveries. With alarms, or

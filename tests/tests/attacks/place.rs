@@ -49,8 +49,7 @@ impl Place {
     }
 
     pub(crate) async fn stage(&self, control: &str, name: &str) -> Staged {
-        let staged = scenario::stage(&self.rig.cloud, control, name).await.unwrap();
-        scenario::remember(&self.rig.cloud, &self.rig.ledger, &staged).await.unwrap();
+        let staged = self.rig.stack.stage(control, name).await.unwrap();
         assert!(self.is_violating(&staged).await, "{control}: the bad state was not made");
         staged
     }

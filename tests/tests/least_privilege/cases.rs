@@ -171,6 +171,9 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Gone, "is gone"),
             (Samples, "hears every sample event"),
         ] {
+            if meta.id == ACCOUNT_WIDE && matches!(play, Tagged | Parked | Gone) {
+                continue;
+            }
             let only_tells = meta.safety == Safety::ReportOnly;
             // What is deleted has no tags.
             if meta.id == "vpc-flow-logs" && matches!(play, Tagged) {
@@ -198,6 +201,9 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     cases
 }
+
+/// There is one such resource, which is always there and has no tags.
+const ACCOUNT_WIDE: &str = "s3-account-public-access";
 
 /// What takes `slack-actions` and the operator.
 fn pressed() -> Case {
@@ -776,6 +782,7 @@ fn nothing(control: &str) -> &'static str {
     match service(control) {
         "CloudTrail" => "no-such-trail",
         "EventBridge" => "quell-no-such-rule",
+        "S3" if control == "s3-public-object" => "quell-no-such-bucket/object",
         "S3" => "quell-no-such-bucket",
         _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
         _ if control == "vpc-flow-logs" => "vpc-0123456789abcdef0",
@@ -804,7 +811,9 @@ async fn tag(scene: &Scene, staged: &Staged) {
         "S3" => {
             let tag = aws_sdk_s3::types::Tag::builder().key(key).value(value).build().unwrap();
             let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build().unwrap();
-            let put = scene.cloud.s3.put_bucket_tagging().bucket(resource);
+            // An object goes by the tags of its bucket.
+            let bucket = resource.split('/').next().unwrap_or_default();
+            let put = scene.cloud.s3.put_bucket_tagging().bucket(bucket);
             put.tagging(tagging).send().await.unwrap();
         }
         _ => {

@@ -21,7 +21,7 @@ use quell_local::{
     cloud::{ACCOUNT, REGION},
     iam::Role,
     proxy::{Caller, Entry, Proxy},
-    scenario::{self, Staged},
+    scenario::Staged,
     slack::TOKEN,
 };
 use quell_slack::{Action, Button};
@@ -180,9 +180,7 @@ impl Scene {
     }
 
     pub(crate) async fn stage_as(&self, control: &str, name: &str) -> Staged {
-        let staged = scenario::stage(&self.cloud, control, name).await.unwrap();
-        scenario::remember(&self.cloud, &self.ledger, &staged).await.unwrap();
-        staged
+        self.stack.stage(control, name).await.unwrap()
     }
 
     /// The report about the control that the function answers with.

@@ -106,6 +106,7 @@ enum On {
 }
 
 const BUCKET: &str = "arn:{partition}:s3:::{}";
+const OBJECT: &str = "arn:{partition}:s3:::{}/*";
 const INSTANCE: &str = "arn:{partition}:ec2:{region}:{account}:instance/{}";
 const INTERFACE: &str = "arn:{partition}:ec2:{region}:{account}:network-interface/{}";
 const FLOW_LOG: &str = "arn:{partition}:ec2:{region}:{account}:vpc-flow-log/{}";
@@ -324,19 +325,47 @@ const OPERATIONS: &[Operation] = {
                 ("lambda:InvokeFunction", &[ThroughUrl(FUNCTION, "FunctionName")]),
             ],
         ),
+        of("S3", "DeleteBucketLifecycle", &[("s3:PutLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
         of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "GetBucketAcl", &[("s3:GetBucketAcl", IN_BUCKET)]),
+        of("S3", "GetBucketEncryption", &[("s3:GetEncryptionConfiguration", IN_BUCKET)]),
+        of("S3", "GetBucketLifecycleConfiguration", &[("s3:GetLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "GetBucketOwnershipControls", &[("s3:GetBucketOwnershipControls", IN_BUCKET)]),
         of("S3", "GetBucketPolicy", &[("s3:GetBucketPolicy", IN_BUCKET)]),
+        of("S3", "GetBucketReplication", &[("s3:GetReplicationConfiguration", IN_BUCKET)]),
         of("S3", "GetBucketTagging", &[("s3:GetBucketTagging", IN_BUCKET)]),
+        of("S3", "GetBucketVersioning", &[("s3:GetBucketVersioning", IN_BUCKET)]),
+        of(
+            "S3",
+            "GetObjectAcl",
+            &[
+                ("s3:GetObjectAcl", &[Each(OBJECT, "Bucket")]),
+                ("s3:GetObjectVersionAcl", &[If(OBJECT, "versionId")]),
+                // For one that is not there: without it the answer is 403.
+                ("s3:ListBucket", IN_BUCKET),
+            ],
+        ),
         of("S3", "GetPublicAccessBlock", &[("s3:GetBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "HeadBucket", &[("s3:ListBucket", IN_BUCKET)]),
         of("S3", "ListBuckets", &[("s3:ListAllMyBuckets", ALL)]),
         of("S3", "PutBucketAcl", &[("s3:PutBucketAcl", IN_BUCKET)]),
+        of("S3", "PutBucketEncryption", &[("s3:PutEncryptionConfiguration", IN_BUCKET)]),
+        of("S3", "PutBucketLifecycleConfiguration", &[("s3:PutLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
+        of("S3", "PutBucketVersioning", &[("s3:PutBucketVersioning", IN_BUCKET)]),
+        of(
+            "S3",
+            "PutObjectAcl",
+            &[
+                ("s3:PutObjectAcl", &[Each(OBJECT, "Bucket")]),
+                ("s3:PutObjectVersionAcl", &[If(OBJECT, "versionId")]),
+            ],
+        ),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
+        of("S3 Control", "DeletePublicAccessBlock", &[("s3:PutAccountPublicAccessBlock", ALL)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of("S3 Control", "PutPublicAccessBlock", &[("s3:PutAccountPublicAccessBlock", ALL)]),
         of(
             "Secrets Manager",
             "GetSecretValue",
@@ -523,11 +552,23 @@ const FACTS: &[Facts] = {
         of("s3:GetBucketPolicy", Read, true),
         of("s3:GetBucketPublicAccessBlock", Read, true),
         of("s3:GetBucketTagging", Read, true),
+        of("s3:GetBucketVersioning", Read, true),
+        of("s3:GetEncryptionConfiguration", Read, true),
+        of("s3:GetLifecycleConfiguration", Read, true),
+        of("s3:GetObjectAcl", Read, true),
+        of("s3:GetObjectVersionAcl", Read, true),
+        of("s3:GetReplicationConfiguration", Read, true),
         of("s3:ListAllMyBuckets", List, false),
         of("s3:ListBucket", List, true),
+        of("s3:PutAccountPublicAccessBlock", PermissionsManagement, false),
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("s3:PutBucketVersioning", Write, true),
+        of("s3:PutEncryptionConfiguration", Write, true),
+        of("s3:PutLifecycleConfiguration", Write, true),
+        of("s3:PutObjectAcl", PermissionsManagement, true),
+        of("s3:PutObjectVersionAcl", PermissionsManagement, true),
         of("secretsmanager:GetSecretValue", Read, true),
         of("securityhub:BatchImportFindings", Write, true),
         of("securityhub:BatchUpdateFindings", Write, true),

@@ -47,6 +47,7 @@ const UNBOUND: &[&str] = &[
     "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
+    "s3:PutAccountPublicAccessBlock",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 ];
