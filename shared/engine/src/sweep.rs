@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,12 +17,12 @@ use tokio::time::sleep;
 
 use crate::{
     Background, CallError, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
-    aws::Call,
     error::EventFailure,
     evaluate::{Engine, first_record},
     ledger::{Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id},
     metrics,
-    policy::{Policy, Subject},
+    pace::Pace,
+    policy::{Policy, Subject, Trusted},
     serve::Controls,
     text,
 };
@@ -127,7 +127,7 @@ impl<'a> Round<'a> {
             begun,
             course,
             version,
-            pace: Pace::default(),
+            pace: Pace::of(aws),
             modes: String::new(),
             is_over: false,
             trouble: Vec::new(),
@@ -262,7 +262,7 @@ impl<'a> Round<'a> {
             found.gone += 1;
             return Ok(());
         };
-        let (state, plan) = planned::<C>(&self.policy, state, baseline);
+        let (state, plan) = planned::<C>(&self.policy.trusted, state, baseline);
         if plan.is_empty() {
             if C::META.baseline {
                 self.keep_baseline::<C>(name, &state.seen, baseline).await?;
@@ -445,21 +445,21 @@ impl<'a> Round<'a> {
 }
 
 /// A state as it was seen, and with what only Quell knows.
-struct Informed<S> {
-    seen: Value,
-    informed: S,
+pub(crate) struct Informed<S> {
+    pub(crate) seen: Value,
+    pub(crate) informed: S,
 }
 
 /// What would be done with a resource, by the state that was seen.
-fn planned<C: Control>(
-    policy: &Policy,
+pub(crate) fn planned<C: Control>(
+    trusted: &Trusted,
     mut state: C::State,
     baseline: Option<&Baseline>,
 ) -> (Informed<C::State>, Plan<C::Change>) {
     let seen = serde_json::to_value(&state).unwrap_or_default();
     let kept = baseline.and_then(|kept| kept.before(None));
     let kept = kept.and_then(|kept| C::State::deserialize(kept).ok());
-    C::inform(&mut state, &Background { trusted: &policy.trusted, baseline: kept.as_ref() });
+    C::inform(&mut state, &Background { trusted, baseline: kept.as_ref() });
     let plan = C::plan(&state);
     (Informed { seen, informed: state }, plan)
 }
@@ -482,68 +482,4 @@ fn violation<C: Control>(state: &C::State, plan: &Plan<C::Change>) -> String {
 
 fn ledger(error: LedgerError) -> EventFailure {
     EventFailure::Sweep(vec![error.to_string()])
-}
-
-/// When the next call of each service is within the budget.
-#[derive(Clone, Debug, Default)]
-struct Pace(BTreeMap<String, Instant>);
-
-impl Pace {
-    /// Counts calls that were made.
-    fn pay(&mut self, calls: &[Call]) {
-        let now = Instant::now();
-        for call in calls {
-            let free = self.0.entry(call.service.clone()).or_insert(now);
-            *free = (*free).max(now) + Duration::from_secs(1).div_f64(rate(&call.service));
-        }
-    }
-
-    fn pause(&self, now: Instant) -> Duration {
-        self.0.values().map(|free| free.saturating_duration_since(now)).max().unwrap_or_default()
-    }
-}
-
-/// Calls a second that a sweep makes of a service at most: a fifth of what AWS documents for an account and region, divided
-/// by the functions that sweep with it. Services that document nothing get little.
-///
-/// * EC2 refills 20 tokens a second for calls that read: a fifth is 4, for four functions.
-///   <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
-/// * CloudTrail takes 10 calls a second of those that read.
-///   <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
-/// * S3 documents nothing for calls about buckets; on objects it takes 5,500 a second.
-///   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>
-fn rate(service: &str) -> f64 {
-    match service {
-        "S3" => 10.0,
-        "EC2" => 1.0,
-        "CloudTrail" => 2.0,
-        _ => 1.0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn calls(service: &str, count: usize) -> Vec<Call> {
-        let call = Call {
-            service: service.to_owned(),
-            operation: "DescribeThings".to_owned(),
-            request_id: None,
-            ok: true,
-        };
-        vec![call; count]
-    }
-
-    #[test]
-    fn a_sweep_waits_as_long_as_its_calls_take_of_the_budget() {
-        let mut pace = Pace::default();
-        let now = Instant::now();
-        assert_eq!(pace.pause(now), Duration::ZERO);
-        pace.pay(&calls("EC2", 3));
-        pace.pay(&calls("S3", 5));
-        let pause = pace.pause(now);
-        assert!((Duration::from_secs(3)..Duration::from_secs(4)).contains(&pause), "{pause:?}");
-        assert_eq!(pace.pause(now + Duration::from_secs(10)), Duration::ZERO);
-    }
 }
