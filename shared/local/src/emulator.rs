@@ -146,7 +146,7 @@ pub enum EmulatorError {
 const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 
 /// What is run, by path under `emulator/`.
-const SCRIPTS: [(&str, &str); 12] = [
+const SCRIPTS: &[(&str, &str)] = &[
     ("serve.py", include_str!("../emulator/serve.py")),
     ("patches/__init__.py", include_str!("../emulator/patches/__init__.py")),
     ("patches/cloudwatch_cbor.py", include_str!("../emulator/patches/cloudwatch_cbor.py")),

@@ -7,11 +7,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use quell_engine::{
-    Clients,
-    ledger::Ledger,
-    policy::Policy,
-};
+use quell_engine::{Clients, ledger::Ledger, policy::Policy};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
