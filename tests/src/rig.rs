@@ -285,6 +285,31 @@ impl HttpConnector for LeavingKeysUnread {
     }
 }
 
+/// AWS as usual, but whatever is asked about this bucket by its name is answered `AccessDenied`.
+pub fn denying_bucket(bucket: &str) -> SharedHttpClient {
+    let (inner, bucket) = (http_client(), bucket.to_owned());
+    http_client_fn(move |settings, components| {
+        use aws_smithy_runtime_api::client::http::HttpClient as _;
+        let inner = inner.http_connector(settings, components);
+        SharedHttpConnector::new(DenyingBucket(inner, bucket.clone()))
+    })
+    .into_shared()
+}
+
+#[derive(Debug)]
+struct DenyingBucket(SharedHttpConnector, String);
+
+impl HttpConnector for DenyingBucket {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if !request.uri().contains(&format!("/{}", self.1)) {
+            return self.0.call(request);
+        }
+        let body = "<Error><Code>AccessDenied</Code><Message>denied by the test</Message></Error>";
+        let status = StatusCode::try_from(403).expect("403 is a status");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+    }
+}
+
 /// AWS as usual, but every write on a customer's resource is answered `AccessDenied`.
 fn denying_writes() -> SharedHttpClient {
     let inner = http_client();

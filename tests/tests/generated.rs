@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{env, fmt::Write as _, fs};
+use std::{collections::BTreeSet, env, fmt::Write as _, fs};
 
 use quell_controls::REGISTRY;
 use quell_engine::{Listen, Meta, Safety};
@@ -11,6 +11,7 @@ use quell_local::{
     Template,
     cloud::{ACCOUNT, REGION},
     iam::facts,
+    scenario::OWN_EMULATION,
 };
 use quell_tests::{
     page,
@@ -34,21 +35,112 @@ fn every_runbook_is_the_page_of_its_control() {
 fn the_table_of_controls_is_the_registry() {
     let mut table = String::from(
         "# Controls\n\nMade from the code; the runbook of each says what can break and how to undo it.\n\n\
-         | control | after the fix | severity | fixed at once when enforced | function |\n|---|---|---|---|---|\n",
+         | control | after the fix | severity | fixed at once when enforced | undo | function |\n|---|---|---|---|---|---|\n",
     );
     for meta in REGISTRY {
         writeln!(
             table,
-            "| [{id}](runbooks/{id}.md) | {} | {} | {} | {} |",
+            "| [{id}](runbooks/{id}.md) | {} | {} | {} | {} | {} |",
             meta.title,
             format!("{:?}", meta.severity).to_lowercase(),
             safety(meta.safety),
+            undo(meta),
             meta.function,
             id = meta.id
         )
         .unwrap();
     }
+    table.push_str(
+        "\n## What wakes them, what they call, and who else has them\n\n\
+         The sweep looks for resources with the actions under *finds*; controls without one hear of their resources from events alone.\n\n\
+         | control | events | finds | reads | writes | peers |\n|---|---|---|---|---|---|\n",
+    );
+    for meta in REGISTRY {
+        let (_, peers) = PEERS
+            .iter()
+            .find(|(id, _)| *id == meta.id)
+            .unwrap_or_else(|| panic!("{}: say which peers have it", meta.id));
+        let kinds: BTreeSet<&str> = meta.listens.iter().map(kind).collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} |",
+            meta.id,
+            kinds.join(", "),
+            codes(meta.discovers),
+            codes(meta.reads),
+            codes(meta.writes),
+            if peers.is_empty() { "none" } else { peers }
+        )
+        .unwrap();
+    }
+    table.push_str(
+        "\nCC: cloudconformity/auto-remediate, CB: dome9/cloud-bots, FP: flowpipe-mod-aws-compliance, PR: Prowler, PA: Panther, SSM: AWS's Automation runbooks, \
+         HM: dowjones/hammer, SV: servian/aws-auto-remediate, CN: Cloudneeti, GD: amazon-guardduty-automated-response-sample, IR: ThreatResponse/aws_ir, SA: awslabs/aws-security-automation, ASR: AWS's Automated Security Response. Cloud Custodian has actions for most of them.\n\
+         \n## What no independent emulator proves\n\n\
+         The tests run against an emulated AWS made by others. What it lacks was added here from AWS's reference, so that these controls are only as right as our reading of it:\n\n\
+         | control | added |\n|---|---|\n",
+    );
+    for (id, what) in OWN_EMULATION {
+        assert!(REGISTRY.iter().any(|meta| meta.id == *id), "{id} is no control");
+        writeln!(table, "| {id} | {what} |").unwrap();
+    }
     current("docs/controls.md", &table);
+}
+
+/// Who else ships the remediation, by what they publish.
+const PEERS: &[(&str, &str)] = &[
+    ("s3-public-acl", "CB, PR, HM, SV, CC, CN, SSM"),
+    ("s3-public-policy", "CB, PR, HM, CC, SSM"),
+    ("s3-block-public-access", "CB, FP, PA, PR, CN, SSM, ASR"),
+    ("ec2-imdsv2", "FP, SSM, ASR"),
+    ("sg-open-ingress", "CB, FP, PR, HM, SV, CC, SSM, ASR"),
+    ("ec2-quarantine", "CB, GD, IR, SSM"),
+    ("cloudtrail-logging", "SA, CN"),
+    ("quell-rule-disabled", ""),
+    ("quell-tampered", ""),
+    ("vpc-subnet-public-ip", "SSM, ASR"),
+    ("vpc-nacl-open-ingress", "CB, FP, SSM"),
+    ("sg-default-rules", "FP, SV, SSM, ASR"),
+    ("vpc-flow-logs", "CB, FP, PA, SV, CC, SSM, ASR"),
+    ("s3-versioning", "CB, PA, CC, CN, SSM"),
+    ("s3-encryption", "CB, PA, HM, SV, CC, CN, SSM"),
+    ("s3-destructive-lifecycle", ""),
+    ("s3-cross-account-policy", "SSM, ASR"),
+    ("s3-public-object", ""),
+    ("s3-foreign-replication", ""),
+    ("s3-account-public-access", "PR, SSM, ASR"),
+    ("ebs-public-snapshot", "PR, HM, CC, SSM, ASR, FP"),
+    ("ebs-shared-snapshot", "SSM"),
+    ("ami-public-image", "CB, PA, PR, HM, CC"),
+    ("ami-shared-image", ""),
+    ("ebs-default-encryption", "FP, PR, SSM, ASR"),
+    ("ebs-snapshot-block-public-access", "PR"),
+    ("ami-block-public-access", ""),
+];
+
+fn undo(meta: &Meta) -> &'static str {
+    match (meta.safety, meta.reversible) {
+        (Safety::ReportOnly, _) => "nothing to undo",
+        (_, true) => "yes",
+        (_, false) => "irreversible",
+    }
+}
+
+fn kind(listen: &Listen) -> &'static str {
+    match listen {
+        Listen::ApiCall { .. } => "CloudTrail",
+        Listen::GuardDuty { .. } => "GuardDuty",
+        Listen::SecurityHub { .. } => "Security Hub",
+        Listen::Config { .. } => "Config",
+        Listen::AccessAnalyzer { .. } => "Access Analyzer",
+        Listen::InstanceState { .. } => "EC2",
+    }
+}
+
+fn codes(actions: &[&str]) -> String {
+    let codes: Vec<String> = actions.iter().map(|action| format!("`{action}`")).collect();
+    codes.join(", ")
 }
 
 #[test]

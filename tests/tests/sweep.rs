@@ -12,7 +12,7 @@ use aws_sdk_s3::types::AccessControlPolicy;
 use jiff::{SignedDuration, Timestamp};
 use quell_controls::{REGISTRY, ec2::quarantine::Quarantine, s3::public_acl::PublicAcl};
 use quell_engine::{
-    Mode, Outcome,
+    Clients, Mode, Outcome,
     error::EventFailure,
     evaluate::Engine,
     ledger::{Exemption, Found, Halt},
@@ -29,7 +29,7 @@ use quell_local::{
 };
 use quell_tests::{
     desk::Desk,
-    rig::{Rig, binary},
+    rig::{Rig, binary, denying_bucket},
 };
 use serde_json::{Value, json};
 
@@ -225,6 +225,26 @@ async fn nothing_is_swept_while_everything_is_halted_or_before_it_is_due() {
     assert_eq!(run::<Acl>(&rig, never).await.unwrap(), None);
     let none = run::<(Quarantine,)>(&rig, engine(&rig)).await.unwrap();
     assert!(none.is_none_or(|swept| swept.found.is_empty()), "there is nothing to look for");
+}
+
+#[tokio::test]
+async fn what_a_sweep_may_not_read_is_named_and_keeps_it_from_nothing_else() {
+    let rig = Rig::start().await;
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    through(&rig).await;
+    let staged = stage(&rig, "denied", 3).await;
+    let denied = staged[1].resource.as_str();
+    let sdk = rig.cloud.sdk.to_builder().http_client(denying_bucket(denied)).build();
+    let aws = Clients::new(sdk, ACCOUNT);
+
+    let event = schedule().to_string();
+    let failure = handle::<Acl>(&engine(&rig), &aws, &event).await.unwrap_err().to_string();
+
+    assert!(failure.contains(denied) && failure.contains("denied"), "{failure}");
+    assert_eq!(violating(&rig, &staged).await, 1, "the others were put right");
+    // It was through: what was not read is not passed for compliant, and the next one reads it.
+    let next = through(&rig).await;
+    assert_eq!((found(&next).compliant, found(&next).violating), (2, 1), "{next:?}");
 }
 
 #[tokio::test]
