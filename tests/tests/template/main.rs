@@ -425,9 +425,9 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "S3ExposureRole: changes with Ec2MetadataCeiling",
             ),
             (
-                "/Resources/S3ExposureRole/Properties/Policies/0/PolicyDocument/Statement/2",
+                "/Resources/Ec2MetadataRole/Properties/Policies/0/PolicyDocument/Statement/1",
                 "",
-                "S3ExposureRole: cannot write under S3ExposureCeiling act",
+                "Ec2MetadataRole: cannot write under Ec2MetadataCeiling act",
             ),
             (
                 "/Resources/S3ExposureFunction/Properties/Environment/Variables/QUELL_CEILING",
