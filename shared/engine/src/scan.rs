@@ -47,7 +47,7 @@ impl<'a> Scan<'a> {
     pub fn new(aws: &'a Clients, trusted: &'a Trusted) -> Self {
         // What was called before belongs to no scan.
         aws.calls().take();
-        Self { aws, trusted, pace: Pace::default() }
+        Self { aws, trusted, pace: Pace::of(aws) }
     }
 
     /// All resources of one control, in the order in which AWS lists them. There are none where

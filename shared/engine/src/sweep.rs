@@ -16,9 +16,9 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    Background, CallError, Clients, Control, Meta, Outcome, Plan, Report, Signal, Trigger,
+    Background, CallError, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
     error::EventFailure,
-    evaluate::Engine,
+    evaluate::{Engine, first_record},
     ledger::{Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id},
     metrics,
     pace::Pace,
@@ -65,6 +65,8 @@ pub struct Round<'a> {
     course: Course,
     version: u64,
     pace: Pace,
+    /// What the policy says of the control that is swept.
+    modes: String,
     /// It ends here, and the next run goes on.
     is_over: bool,
     trouble: Vec<String>,
@@ -125,7 +127,8 @@ impl<'a> Round<'a> {
             begun,
             course,
             version,
-            pace: Pace::default(),
+            pace: Pace::of(aws),
+            modes: String::new(),
             is_over: false,
             trouble: Vec::new(),
         }))
@@ -159,9 +162,9 @@ impl<'a> Round<'a> {
         if self.is_over || is_done || C::META.discovers.is_empty() {
             return;
         }
-        // Whatever becomes of the sweep, what comes next of this control has one way to be decided.
-        let modes = modes(&self.policy, &C::META, self.engine.acts);
-        self.course.modes_now.entry(C::META.id.to_owned()).or_insert(modes);
+        // A sweep during which the policy changes went through with what it began with: the next one finds the backlog.
+        self.modes = self.policy.modes(&C::META, self.engine.acts);
+        self.course.modes_now.entry(C::META.id.to_owned()).or_insert_with(|| self.modes.clone());
         if self.policy.is_off(&C::META) {
             self.done::<C>();
             return;
@@ -286,11 +289,15 @@ impl<'a> Round<'a> {
         let asked = if fixes_backlog { "asked" } else { "" };
         let violation = violation::<C>(&state.informed, &plan);
         let mut deduplication = record_id(&["sweep", mode.name(), &violation, &fixed, asked]);
-        let backlog = (self.is_backlog(C::META.id) && !fixes_backlog).then_some(self.begun);
+        let is_backlog = self.is_backlog(C::META.id) && !fixes_backlog;
         let mut report = None;
         for _ in 0..RECURRENCES {
             let signal = Signal {
-                trigger: Trigger::Sweep { backlog },
+                trigger: Trigger::Sweep {
+                    begun: self.begun,
+                    is_backlog,
+                    modes: self.modes.clone(),
+                },
                 deduplication: deduplication.clone(),
                 time: None,
                 actor: None,
@@ -298,6 +305,14 @@ impl<'a> Round<'a> {
                 finding: None,
                 ..self.signal.clone()
             };
+            // What is observed is judged again when it is seen again; the backlog is not.
+            let known = self.engine.ledger.read(&first_record::<C>(&signal, target)).await?;
+            if known.is_some_and(|known| known.intent.backlog.is_some()) {
+                let found = self.found::<C>();
+                found.resources += 1;
+                found.known += 1;
+                return Ok(());
+            }
             let ended = self.engine.evaluate(aws, control, &signal, target.clone()).await;
             let ended = ended.or_else(|failure| {
                 let reason = failure.to_string();
@@ -327,7 +342,7 @@ impl<'a> Round<'a> {
             }
         }
         if let Some(report) = report {
-            self.count::<C>(&report, backlog.is_some());
+            self.count::<C>(&report, is_backlog);
         }
         Ok(())
     }
@@ -352,7 +367,7 @@ impl<'a> Round<'a> {
 
     /// Whether the policy began to name the control after the last sweep that went through with it.
     fn is_backlog(&self, control: &str) -> bool {
-        self.course.modes.get(control) != self.course.modes_now.get(control)
+        self.course.modes.get(control) != Some(&self.modes)
     }
 
     async fn baselines<C: Control>(&mut self, names: &[String]) -> HashMap<String, Baseline> {
@@ -463,14 +478,6 @@ fn violation<C: Control>(state: &C::State, plan: &Plan<C::Change>) -> String {
         .collect();
     changes.sort();
     record_id(&changes.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// All that the policy and the ceiling say of how far a control goes: another text is another rule.
-fn modes(policy: &Policy, meta: &Meta, acts: bool) -> String {
-    let scopes: Vec<_> = policy.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
-    let mode = policy.controls.get(meta.id);
-    let said = serde_json::to_string(&(mode, policy.others, &scopes)).unwrap_or_default();
-    record_id(&["modes", &said, if acts { "act" } else { "observe" }])
 }
 
 fn ledger(error: LedgerError) -> EventFailure {
