@@ -32,7 +32,6 @@ async fn everything_wrong_is_found_with_what_would_be_done_and_nothing_is_change
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let said = text(&output.stderr);
     assert!(said.contains("violations were found"), "{said}");
-    assert!(said.contains(" so far, "), "its pace alone takes longer than two seconds: {said}");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["complete"], &found["account"]), (&true.into(), &"123456789012".into()));
     for one in &staged {
