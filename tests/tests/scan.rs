@@ -30,7 +30,8 @@ async fn everything_wrong_is_found_with_what_would_be_done_and_nothing_is_change
     let output = scan(&cloud, &["--json", "--account", "123456789012"]);
 
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("violations were found"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("violations were found"), "{said}");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["complete"], &found["account"]), (&true.into(), &"123456789012".into()));
     for one in &staged {
@@ -70,7 +71,7 @@ async fn a_person_sees_a_table_and_a_page_with_the_lines_that_would_go() {
         "SEVERITY  CONTROL        RESOURCE",
         "    s3:PutBucketAcl",
         "    - READ to Group",
-        "1 resource looked at, 0 compliant, 1 violating",
+        "1 control, 1 resource: 0 compliant, 1 violating",
         "nobody is trusted",
     ] {
         assert!(shown.contains(part), "no `{part}` in:\n{shown}");
@@ -92,7 +93,7 @@ async fn an_account_in_which_nothing_is_wrong_is_told_so() {
     let emulator = Emulator::start().unwrap();
     let output = scan(&emulator.cloud(), &["--control", "s3-public-acl,s3-public-policy"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("2 controls: 0 resources looked at"));
+    assert!(text(&output.stdout).contains("2 controls, 0 resources: 0 compliant"));
 }
 
 #[tokio::test]

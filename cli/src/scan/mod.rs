@@ -30,11 +30,11 @@ pub(crate) const EXAMPLES: &str = "Examples:
   quell scan --html -o scan.html
   quell scan --json | jq -r '.violations[] | [.severity, .control, .resource] | @tsv'
 
-It only reads, needs no stack and no ledger, and makes no more calls than a sweep: a fifth of what AWS
-allows the account. docs/scan.md says which permissions it needs, and what the JSON holds.
+It only reads, needs no stack and no ledger, and makes no more calls than a sweep: a fifth of what
+AWS allows the account. docs/scan.md says which permissions it needs, and what the JSON holds.
 
-Exit codes: 0 all was looked at and nothing is wrong, 1 all was looked at and something is wrong, 2 the
-arguments are wrong, 3 something could not be looked at: nobody knows about that.";
+Exit codes: 0 all was looked at and nothing is wrong, 1 all was looked at and something is wrong,
+2 the arguments are wrong, 3 something could not be looked at: nobody knows about that.";
 
 #[derive(Args)]
 pub(crate) struct Scan {
@@ -179,7 +179,7 @@ fn show(model: &Model) {
     }
     let rows: Vec<Vec<String>> = model.controls.iter().map(row).collect();
     terminal::table(
-        &["CONTROL", "SEVERITY", "LOOKED AT", "COMPLIANT", "VIOLATING", "NOT READ"],
+        &["CONTROL", "SEVERITY", "RESOURCES", "COMPLIANT", "VIOLATING", "NOT READ"],
         &rows,
     );
     terminal::line("");

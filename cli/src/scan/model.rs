@@ -150,7 +150,7 @@ impl Tally {
     pub(super) fn progress(&self) -> String {
         let counts = self.counts();
         format!(
-            "{}: {} looked at so far, {} violating, {} could not be read",
+            "{}: {} so far, {} violating, {} could not be read",
             self.looking.map_or("scan", |meta| meta.id),
             counted(counts.resources, "resource", "resources"),
             thousands(counts.violating),
@@ -236,7 +236,7 @@ impl Model {
             ),
         };
         format!(
-            "account {} in {}, {}: {} looked at, {}{unlisted}",
+            "account {} in {}, {}, {}: {}{unlisted}",
             self.place.account,
             self.place.region,
             counted(self.controls.len() as u64, "control", "controls"),

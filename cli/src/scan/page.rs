@@ -54,7 +54,7 @@ fn sections(model: &Model) -> Markup {
     };
     html! {
         dl.figures {
-            (figure(totals.resources, "looked at"))
+            (figure(totals.resources, "resources"))
             (figure(totals.compliant, "compliant"))
             (figure(totals.violating, "violating"))
             (figure(totals.unread, "could not be read"))
@@ -130,7 +130,7 @@ fn controls(controls: &[OfControl]) -> Markup {
     let columns: [Column; 6] = [
         column("Control", Kind::Text),
         column("Severity", Kind::Rank),
-        column("Looked at", Kind::Number),
+        column("Resources", Kind::Number),
         column("Compliant", Kind::Number),
         column("Violating", Kind::Number),
         column("Not read", Kind::Number),

@@ -34,8 +34,8 @@ impl Pace {
     }
 }
 
-/// Calls a second that a sweep or a scan makes of a service at most: a fifth of what AWS documents for an account and region, divided
-/// by the functions that sweep with it. Services that document nothing get little.
+/// Calls a second that a sweep or a scan makes of a service at most: a fifth of what AWS documents for an account and
+/// region, divided by the functions that sweep with it. Services that document nothing get little.
 ///
 /// * EC2 refills 20 tokens a second for calls that read: a fifth is 4, for four functions.
 ///   <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>

@@ -118,3 +118,183 @@ impl<'a> Scan<'a> {
         self.pace.pay(&self.aws.calls().take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use aws_config::SdkConfig;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::{
+        Background, CallErrorKind, Discovered, Effect, Meta, Plan, Progress, Safety, Severity,
+        Signal, control::TargetError,
+    };
+
+    /// Things that are shared with somebody.
+    struct Shared;
+
+    #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+    struct State {
+        with: String,
+        is_trusted: bool,
+    }
+
+    impl Control for Shared {
+        const META: Meta = Meta {
+            id: "things-shared",
+            title: "Things are shared with nobody unknown",
+            risk: "Strangers have it.",
+            severity: Severity::High,
+            safety: Safety::Safe,
+            reversible: true,
+            satisfies: &[],
+            function: "things",
+            listens: &[],
+            discovers: &["things:List"],
+            reads: &[],
+            writes: &[],
+            baseline: false,
+            visible_within: 0,
+            source: file!(),
+        };
+
+        type Target = String;
+        type State = State;
+        type Change = String;
+
+        fn connect(_: &Clients) -> Self {
+            Self
+        }
+
+        fn targets(_: &Signal) -> Result<Vec<String>, TargetError> {
+            Ok(Vec::new())
+        }
+
+        async fn discover(&self, page: Option<&str>) -> Result<Discovered<String>, CallError> {
+            let of = |names: &[&str], next: &str| Discovered {
+                targets: names.iter().map(|name| (*name).to_owned()).collect(),
+                next: Some(next.to_owned()),
+            };
+            match page {
+                None => Ok(of(&["nobody", "partner"], "2")),
+                Some("2") => Ok(of(&["gone", "hidden", "stranger", "press"], "3")),
+                Some(_) => Err(denied("things:List")),
+            }
+        }
+
+        async fn assess(&self, target: &String) -> Result<Option<State>, CallError> {
+            match target.as_str() {
+                "gone" => Ok(None),
+                "hidden" => Err(denied("things:Get")),
+                with => Ok(Some(State { with: with.to_owned(), is_trusted: false })),
+            }
+        }
+
+        fn inform(state: &mut State, background: &Background<'_, State>) {
+            state.is_trusted = background.trusted.accounts.contains(&state.with);
+        }
+
+        fn plan(state: &State) -> Plan<String> {
+            match state.with.as_str() {
+                "nobody" => Plan::nothing(),
+                _ if state.is_trusted => Plan::nothing(),
+                with => Plan::one(with.to_owned()),
+            }
+        }
+
+        async fn apply(
+            &self,
+            target: &String,
+            _: &String,
+            _: &Progress<'_>,
+        ) -> Result<Option<String>, CallError> {
+            panic!("a scan changes nothing, and not {target}")
+        }
+
+        fn revert(_: &State, _: &State) -> Plan<String> {
+            Plan::nothing()
+        }
+
+        fn describe(_: &State, change: &String) -> Description {
+            Description {
+                action: "things:Unshare".to_owned(),
+                effect: Effect::Set,
+                minus: vec![format!("{change} {SECRET}")],
+                plus: Vec::new(),
+            }
+        }
+
+        fn console(_: &String, _: &str) -> String {
+            String::new()
+        }
+
+        fn arn(target: &String, account: &str, region: &str) -> String {
+            format!("arn:aws:things:{region}:{account}:{target}")
+        }
+
+        async fn tags(&self, _: &String) -> Result<BTreeMap<String, String>, CallError> {
+            panic!("nobody asked for tags")
+        }
+
+        fn notes(_: &State) -> Vec<String> {
+            vec![format!("with {SECRET}")]
+        }
+
+        fn permitted(state: &State) -> Option<String> {
+            (state.with == "press").then(|| "the template says so".to_owned())
+        }
+
+        fn spared_by(state: &State) -> Option<String> {
+            (state.with == "stranger").then(|| "4f2a9c0d1e8b7a635241".to_owned())
+        }
+    }
+
+    /// AWS's own example.
+    const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
+
+    fn denied(action: &'static str) -> CallError {
+        CallError::new(action, CallErrorKind::Denied, "no")
+    }
+
+    async fn scan(trusted: &[&str]) -> (Vec<Looked>, Result<(), CallError>) {
+        let aws = Clients::new(SdkConfig::builder().build(), "111122223333");
+        let accounts = trusted.iter().map(|one| (*one).to_owned()).collect();
+        let trusted = Trusted { accounts, ..Trusted::NOBODY };
+        let mut all = Vec::new();
+        let ended = Scan::new(&aws, &trusted).control::<Shared>(|looked| all.push(looked)).await;
+        (all, ended)
+    }
+
+    #[tokio::test]
+    async fn every_page_is_looked_at_and_what_cannot_be_read_is_no_verdict() {
+        let (all, ended) = scan(&[]).await;
+        assert_eq!(ended, Err(denied("things:List")), "the rest is unknown, and that is said");
+        let names: Vec<_> = all.iter().map(|looked| looked.resource.as_str()).collect();
+        assert_eq!(names, ["nobody", "partner", "gone", "hidden", "stranger", "press"]);
+        assert_eq!(all[0].verdict, Verdict::Compliant);
+        assert!(matches!(all[1].verdict, Verdict::Violating { .. }));
+        assert_eq!(all[2].verdict, Verdict::Gone);
+        assert_eq!(all[3].verdict, Verdict::Unread(denied("things:Get")));
+        assert_eq!(all[5].verdict, Verdict::Permitted("the template says so".to_owned()));
+        assert_eq!(all[4].arn, "arn:aws:things::111122223333:stranger");
+    }
+
+    #[tokio::test]
+    async fn who_is_trusted_is_no_violation() {
+        let (all, _) = scan(&["partner"]).await;
+        assert_eq!(all[1].verdict, Verdict::Compliant);
+        assert!(matches!(all[4].verdict, Verdict::Violating { .. }));
+    }
+
+    #[tokio::test]
+    async fn what_is_told_of_a_violation_holds_no_secret_and_names_the_remediation_it_may_be_of() {
+        let (all, _) = scan(&[]).await;
+        let Verdict::Violating { changes, notes } = &all[4].verdict else { panic!("{:?}", all[4]) };
+        assert!(changes[0].minus[0].starts_with("stranger "), "{changes:?}");
+        let told = format!("{changes:?}{notes:?}");
+        assert!(!told.contains(SECRET), "{told}");
+        assert!(notes.iter().any(|note| note.contains("quell show 4f2a9c0d1e8b7a635241")));
+    }
+}
