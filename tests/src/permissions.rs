@@ -87,22 +87,43 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// Reads that AWS allows on everything or not at all. [`quell_local::iam::Facts::page`] has the page for each.
-pub const ON_EVERYTHING: [&str; 10] = [
+/// What changes a setting of the account or of a region, which is no resource of IAM's.
+pub const WRITES_ON_EVERYTHING: [&str; 6] = [
+    "ec2:DisableEbsEncryptionByDefault",
+    "ec2:DisableImageBlockPublicAccess",
+    "ec2:DisableSnapshotBlockPublicAccess",
+    "ec2:EnableEbsEncryptionByDefault",
+    "ec2:EnableImageBlockPublicAccess",
+    "ec2:EnableSnapshotBlockPublicAccess",
+];
+
+/// What AWS allows on everything or not at all: reads, and [`WRITES_ON_EVERYTHING`].
+/// [`quell_local::iam::Facts::page`] has the page for each.
+pub const ON_EVERYTHING: [&str; 20] = [
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeImages",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DisableEbsEncryptionByDefault",
+    "ec2:DisableImageBlockPublicAccess",
+    "ec2:DisableSnapshotBlockPublicAccess",
+    "ec2:EnableEbsEncryptionByDefault",
+    "ec2:EnableImageBlockPublicAccess",
+    "ec2:EnableSnapshotBlockPublicAccess",
+    "ec2:GetEbsEncryptionByDefault",
+    "ec2:GetImageBlockPublicAccessState",
+    "ec2:GetSnapshotBlockPublicAccessState",
     "events:ListRules",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 51] = [
+const WHY: [(&str, &str); 65] = [
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -138,7 +159,10 @@ const WHY: [(&str, &str); 51] = [
     ("ec2:DescribeNetworkInterfaces", "reads the interfaces with their groups"),
     ("ec2:DescribeSecurityGroupRules", "reads the rules of the group"),
     ("ec2:DescribeSecurityGroups", "reads the group"),
-    ("ec2:DescribeSnapshots", "finds snapshots that were made before an answer was lost"),
+    (
+        "ec2:DescribeSnapshots",
+        "finds the account's snapshots, and those that were made before an answer was lost",
+    ),
     (
         "ec2:ModifyInstanceAttribute",
         "switches termination protection, and keeps volumes when the instance ends",
@@ -187,6 +211,23 @@ const WHY: [(&str, &str); 51] = [
     ("events:ListRules", "finds Quell's own rules, for the sweep"),
     ("events:ListTagsForResource", "reads the tags that the policy file asks for"),
     ("events:EnableRule", "enables a rule of Quell's again"),
+    ("ec2:DescribeImageAttribute", "reads with whom the image is shared"),
+    (
+        "ec2:DescribeImages",
+        "finds the account's images, and reads the tags that the policy file asks for",
+    ),
+    ("ec2:DescribeSnapshotAttribute", "reads with whom the snapshot is shared"),
+    ("ec2:DisableEbsEncryptionByDefault", "switches encryption by default off again (undo)"),
+    ("ec2:DisableImageBlockPublicAccess", "lets images be made public again (undo)"),
+    ("ec2:DisableSnapshotBlockPublicAccess", "lets snapshots be made public again (undo)"),
+    ("ec2:EnableEbsEncryptionByDefault", "switches encryption by default on"),
+    ("ec2:EnableImageBlockPublicAccess", "keeps images from being made public"),
+    ("ec2:EnableSnapshotBlockPublicAccess", "keeps snapshots from being made public"),
+    ("ec2:GetEbsEncryptionByDefault", "reads whether new volumes are encrypted"),
+    ("ec2:GetImageBlockPublicAccessState", "reads whether images can be made public"),
+    ("ec2:GetSnapshotBlockPublicAccessState", "reads whether snapshots can be made public"),
+    ("ec2:ModifyImageAttribute", "stops sharing an image, or shares it again (undo)"),
+    ("ec2:ModifySnapshotAttribute", "stops sharing a snapshot, or shares it again (undo)"),
 ];
 
 /// Why a function may do it. None: nobody said.

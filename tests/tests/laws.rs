@@ -20,6 +20,13 @@ macro_rules! laws {
             #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
             #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
+            #[tokio::test] async fn ebs_public_snapshot() { super::$law("ebs-public-snapshot").await }
+            #[tokio::test] async fn ebs_shared_snapshot() { super::$law("ebs-shared-snapshot").await }
+            #[tokio::test] async fn ami_public_image() { super::$law("ami-public-image").await }
+            #[tokio::test] async fn ami_shared_image() { super::$law("ami-shared-image").await }
+            #[tokio::test] async fn ebs_default_encryption() { super::$law("ebs-default-encryption").await }
+            #[tokio::test] async fn ebs_snapshot_block_public_access() { super::$law("ebs-snapshot-block-public-access").await }
+            #[tokio::test] async fn ami_block_public_access() { super::$law("ami-block-public-access").await }
         }
     )+ };
 }

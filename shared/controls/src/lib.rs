@@ -3,8 +3,12 @@
 #[cfg(feature = "all")]
 use quell_engine::{Control, Meta};
 
+#[cfg(feature = "ami")]
+pub mod ami;
 #[cfg(feature = "cloudtrail")]
 pub mod cloudtrail;
+#[cfg(feature = "ebs")]
+pub mod ebs;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 #[cfg(feature = "quell")]
@@ -15,8 +19,12 @@ pub mod s3;
 pub mod sg;
 
 mod partition;
+#[cfg(any(feature = "ami", feature = "ebs"))]
+mod region;
 #[cfg(feature = "ec2")]
 mod shape;
+#[cfg(any(feature = "ami", feature = "ebs"))]
+mod sharing;
 
 /// Every control there is, by what protects the most common mistakes first. Runbooks, tables, rules, permissions and
 /// tests are made of this list.
@@ -31,6 +39,13 @@ pub static REGISTRY: &[&Meta] = &[
     &cloudtrail::logging::Logging::META,
     &quell::rule_disabled::RuleDisabled::META,
     &quell::tampered::Tampered::META,
+    &ebs::public_snapshot::PublicSnapshot::META,
+    &ebs::shared_snapshot::SharedSnapshot::META,
+    &ami::public_image::PublicImage::META,
+    &ami::shared_image::SharedImage::META,
+    &ebs::default_encryption::DefaultEncryption::META,
+    &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
+    &ami::block_public_access::BlockPublicAccess::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -45,6 +60,13 @@ pub type All = (
     cloudtrail::logging::Logging,
     quell::rule_disabled::RuleDisabled,
     quell::tampered::Tampered,
+    ebs::public_snapshot::PublicSnapshot,
+    ebs::shared_snapshot::SharedSnapshot,
+    ami::public_image::PublicImage,
+    ami::shared_image::SharedImage,
+    ebs::default_encryption::DefaultEncryption,
+    ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
+    ami::block_public_access::BlockPublicAccess,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -67,7 +89,14 @@ macro_rules! with_control {
             $crate::ec2::quarantine::Quarantine,
             $crate::cloudtrail::logging::Logging,
             $crate::quell::rule_disabled::RuleDisabled,
-            $crate::quell::tampered::Tampered
+            $crate::quell::tampered::Tampered,
+            $crate::ebs::public_snapshot::PublicSnapshot,
+            $crate::ebs::shared_snapshot::SharedSnapshot,
+            $crate::ami::public_image::PublicImage,
+            $crate::ami::shared_image::SharedImage,
+            $crate::ebs::default_encryption::DefaultEncryption,
+            $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
+            $crate::ami::block_public_access::BlockPublicAccess
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

@@ -146,7 +146,7 @@ pub enum EmulatorError {
 const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 
 /// What is run, by path under `emulator/`.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("serve.py", include_str!("../emulator/serve.py")),
     ("patches/__init__.py", include_str!("../emulator/patches/__init__.py")),
     ("patches/cloudwatch_cbor.py", include_str!("../emulator/patches/cloudwatch_cbor.py")),
@@ -159,6 +159,7 @@ const SCRIPTS: [(&str, &str); 10] = [
     ("patches/ec2_metadata.py", include_str!("../emulator/patches/ec2_metadata.py")),
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
+    ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
     (
         "patches/securityhub_findings.py",
         include_str!("../emulator/patches/securityhub_findings.py"),

@@ -30,6 +30,10 @@ macro_rules! at_every_call {
             #[tokio::test] async fn ec2_quarantine() { at_every_call("ec2-quarantine", &$faults).await }
             #[tokio::test] async fn cloudtrail_logging() { at_every_call("cloudtrail-logging", &$faults).await }
             #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
+            #[tokio::test] async fn ebs_public_snapshot() { at_every_call("ebs-public-snapshot", &$faults).await }
+            #[tokio::test] async fn ebs_shared_snapshot() { at_every_call("ebs-shared-snapshot", &$faults).await }
+            #[tokio::test] async fn ami_public_image() { at_every_call("ami-public-image", &$faults).await }
+            #[tokio::test] async fn ami_shared_image() { at_every_call("ami-shared-image", &$faults).await }
         }
     )+ };
 }

@@ -10,7 +10,16 @@ use serde_json::Value;
 
 use crate::Cloud;
 
+mod ami_block_public_access;
+mod ami_image;
+mod ami_public_image;
+mod ami_shared_image;
 mod cloudtrail_logging;
+mod ebs_default_encryption;
+mod ebs_public_snapshot;
+mod ebs_shared_snapshot;
+mod ebs_snapshot;
+mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
 mod quell_rule;
@@ -22,6 +31,17 @@ mod s3_public_acl;
 mod s3_public_policy;
 mod sample;
 mod sg_open_ingress;
+
+/// Controls whose resource is a setting, of which an account has one in each region.
+pub const SETTINGS: &[&str] =
+    &["ami-block-public-access", "ebs-default-encryption", "ebs-snapshot-block-public-access"];
+
+/// What of a control's world only our own patches of the emulator show (`emulator/patches`), by control: no emulator made
+/// by others has proven it.
+pub const OWN_EMULATION: &[(&str, &str)] = &[
+    ("ami-block-public-access", "block public access for images, all of it"),
+    ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
+];
 
 /// Emulator trouble, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -58,6 +78,27 @@ impl Staged {
                 include_str!("../../../../events/s3-public-policy/violating.json")
             }
             "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            "ebs-public-snapshot" => {
+                include_str!("../../../../events/ebs-public-snapshot/violating.json")
+            }
+            "ebs-shared-snapshot" => {
+                include_str!("../../../../events/ebs-shared-snapshot/violating.json")
+            }
+            "ami-public-image" => {
+                include_str!("../../../../events/ami-public-image/violating.json")
+            }
+            "ami-shared-image" => {
+                include_str!("../../../../events/ami-shared-image/violating.json")
+            }
+            "ebs-default-encryption" => {
+                include_str!("../../../../events/ebs-default-encryption/violating.json")
+            }
+            "ebs-snapshot-block-public-access" => {
+                include_str!("../../../../events/ebs-snapshot-block-public-access/violating.json")
+            }
+            "ami-block-public-access" => {
+                include_str!("../../../../events/ami-block-public-access/violating.json")
+            }
             other => return Err(format!("no scenario for control {other}").into()),
         };
         let mut pairs = Vec::new();
@@ -100,6 +141,13 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
         "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::stage(cloud, name).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::stage(cloud, name).await,
+        "ami-public-image" => ami_public_image::stage(cloud, name).await,
+        "ami-shared-image" => ami_shared_image::stage(cloud, name).await,
+        "ebs-default-encryption" => ebs_default_encryption::stage(cloud).await,
+        "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access::stage(cloud).await,
+        "ami-block-public-access" => ami_block_public_access::stage(cloud).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -126,6 +174,15 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::is_violating(cloud, resource).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::is_violating(cloud, resource).await,
+        "ami-public-image" => ami_public_image::is_violating(cloud, resource).await,
+        "ami-shared-image" => ami_shared_image::is_violating(cloud, resource).await,
+        "ebs-default-encryption" => ebs_default_encryption::is_violating(cloud).await,
+        "ebs-snapshot-block-public-access" => {
+            ebs_snapshot_block_public_access::is_violating(cloud).await
+        }
+        "ami-block-public-access" => ami_block_public_access::is_violating(cloud).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -143,6 +200,15 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::snapshot(cloud, resource).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::snapshot(cloud, resource).await,
+        "ami-public-image" => ami_public_image::snapshot(cloud, resource).await,
+        "ami-shared-image" => ami_shared_image::snapshot(cloud, resource).await,
+        "ebs-default-encryption" => ebs_default_encryption::snapshot(cloud).await,
+        "ebs-snapshot-block-public-access" => {
+            ebs_snapshot_block_public_access::snapshot(cloud).await
+        }
+        "ami-block-public-access" => ami_block_public_access::snapshot(cloud).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
