@@ -48,7 +48,8 @@ impl Approve {
             confirm("Make these changes?")?;
         }
         let order = json!({"verb": "approve", "record": record.id, "plan": intent.plan_hash});
-        operator::order(&place, &order).await?;
+        let answer = operator::order(&place, &order).await?;
+        terminal::progress(&terminal::clean(&answer.detail));
         let record = operator::rested(&place, &record.id, "waiting until it is fixed").await?;
         told(&record, self.json)?;
         match record.status {
@@ -150,6 +151,7 @@ impl Resume {
             return if self.json {
                 terminal::json(&json!({"resumed": resumed}))
             } else {
+                terminal::progress(&terminal::clean(&answer.detail));
                 terminal::line(&format!("{} resumed", resumed.len()));
                 Ok(())
             };

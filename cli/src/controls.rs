@@ -53,6 +53,7 @@ fn described(meta: &Meta) -> Value {
         "safety": meta.safety,
         "function": meta.function,
         "satisfies": meta.satisfies,
+        "discovers": meta.discovers,
         "reads": meta.reads,
         "writes": meta.writes,
     })

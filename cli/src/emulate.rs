@@ -1,15 +1,13 @@
 //! `quell emulate`: the embedded AWS alone.
 
 use clap::Args;
-use quell_controls::REGISTRY;
-use quell_engine::{Mode, policy::Policy};
-use quell_local::{Emulator, Stack, scenario};
+use quell_local::{Emulator, Stack};
 use serde_json::{Map, Value};
 
 use crate::{
     Error,
     binaries::{Binaries, Operator},
-    terminal,
+    demo, terminal,
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -53,14 +51,14 @@ impl Emulate {
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
         if let Some(control) = &self.stage {
-            let staged = scenario::stage(&cloud, control, "example").await?;
+            let staged = stack.stage(control, "example").await?;
             terminal::progress(&format!("made the bad state of {control} on {}", staged.resource));
             if let Some(file) = &self.event {
                 std::fs::write(file, staged.event.to_string())
                     .map_err(|error| Error::trouble(format!("{}: {error}", file.display())))?;
             }
         }
-        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        stack.apply_policy(&demo::policy()).await?;
         let mut environment = stack.environment(&self.ceiling);
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         environment.push(("QUELL_OPERATOR_URL".to_owned(), operator.door.url()));

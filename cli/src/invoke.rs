@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use quell_controls::REGISTRY;
 use quell_engine::{Meta, policy::Policy};
-use quell_local::{Emulator, Stack, runtime_api::Answer, scenario};
+use quell_local::{Emulator, Stack, runtime_api::Answer};
 use serde_json::Value;
 
 use crate::{
@@ -101,7 +101,7 @@ impl Invoke {
         let stack = Stack::deploy(&cloud).await?;
         let event = match self.control() {
             Some(meta) => {
-                let staged = scenario::stage(&cloud, meta.id, "invoke").await?;
+                let staged = stack.stage(meta.id, "invoke").await?;
                 terminal::progress(&format!(
                     "made the bad state of {} on {}",
                     meta.id, staged.resource

@@ -17,6 +17,7 @@ mod place;
 mod policy;
 mod records;
 mod report;
+mod scan;
 mod show;
 mod terminal;
 mod undo;
@@ -68,6 +69,9 @@ enum Verb {
     /// Shows one record in full: what was wrong, what happened when, every call, the way back
     #[command(after_help = show::EXAMPLES)]
     Show(show::Show),
+    /// Looks at everything there is: what is wrong, and what would be done about it. Changes nothing, needs no stack
+    #[command(after_help = scan::EXAMPLES)]
+    Scan(scan::Scan),
     /// Makes a report of what was found and fixed, how fast, who caused it, and what needs a person
     #[command(after_help = report::EXAMPLES)]
     Report(report::Report),
@@ -118,6 +122,7 @@ async fn main() -> ExitCode {
         Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
         Verb::Show(show) => show.run().await,
+        Verb::Scan(scan) => scan.run().await,
         Verb::Report(report) => report.run().await,
         Verb::Policy(policy) => policy.run().await,
         Verb::Controls(controls) => controls.run(),

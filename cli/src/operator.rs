@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quell_engine::{
     CallErrorKind,
-    function_url::{self, Reply},
+    function_url::{self, Departure, Reply},
     ledger::{Record, Status},
 };
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ async fn sent(place: &Place, url: &str, order: &Value) -> Result<(u16, Vec<u8>),
         ))
     };
     let answered = async {
-        match function_url::post(&place.aws, url, order.to_string()).await {
+        match function_url::post(&place.aws, url, order.to_string(), &Departure::default()).await {
             Ok(Reply { status, body }) => Ok((status, body)),
             Err(error) if error.kind == CallErrorKind::NoAnswer => Err(unreachable(error.message)),
             Err(error) => Err(Error::trouble(error.message)),

@@ -22,27 +22,7 @@ pub(crate) struct Place {
 impl Place {
     /// Where the environment says: its endpoint, its region, its credentials.
     pub(crate) async fn from_environment() -> Result<Self, Error> {
-        let region = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(quell_engine::aws::http_client())
-            .load()
-            .await
-            .region()
-            .map(Region::to_string);
-        let aws = Clients::load("", region.clone().unwrap_or_default(), CALL_TIME).await;
-        if region.is_none() {
-            return Err(Error::trouble(
-                "no AWS region is set; set AWS_REGION, or a region in your profile",
-            ));
-        }
-        let caller = aws_sdk_sts::Client::new(aws.sdk())
-            .get_caller_identity()
-            .send()
-            .await
-            .during("sts:GetCallerIdentity")
-            .map_err(|error| Error::trouble(format!("AWS cannot be reached as you: {error}")))?;
-        let account = caller.account().unwrap_or_default().to_owned();
-        let principal = caller.arn().unwrap_or("unknown").to_owned();
-        let aws = aws.of_account(account);
+        let (aws, principal) = account(None).await?;
         let table = variable("QUELL_LEDGER_TABLE").ok_or_else(|| {
             Error::trouble("QUELL_LEDGER_TABLE is not set; it is the stack's output LedgerTable")
         })?;
@@ -83,6 +63,34 @@ impl Place {
             principal: quell_local::cloud::CALLER.to_owned(),
         }
     }
+}
+
+/// The account of the environment's credentials in a region, by default the environment's, and who that is.
+pub(crate) async fn account(region: Option<&str>) -> Result<(Clients, String), Error> {
+    let region = match region {
+        Some(region) => Some(region.to_owned()),
+        None => aws_config::defaults(BehaviorVersion::latest())
+            .http_client(quell_engine::aws::http_client())
+            .load()
+            .await
+            .region()
+            .map(Region::to_string),
+    };
+    let aws = Clients::load("", region.clone().unwrap_or_default(), CALL_TIME).await;
+    if region.is_none() {
+        return Err(Error::trouble(
+            "no AWS region is set; set AWS_REGION, or a region in your profile",
+        ));
+    }
+    let caller = aws_sdk_sts::Client::new(aws.sdk())
+        .get_caller_identity()
+        .send()
+        .await
+        .during("sts:GetCallerIdentity")
+        .map_err(|error| Error::trouble(format!("AWS cannot be reached as you: {error}")))?;
+    let account = caller.account().unwrap_or_default().to_owned();
+    let principal = caller.arn().unwrap_or("unknown").to_owned();
+    Ok((aws.of_account(account), principal))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -78,7 +78,7 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) {
 }
 
 /// The line with the heads, and those with the rows.
-fn laid_out(heads: &[&str], rows: &[Vec<String>]) -> (String, Vec<String>) {
+pub(crate) fn laid_out(heads: &[&str], rows: &[Vec<String>]) -> (String, Vec<String>) {
     let cells = |row: &[String]| row.iter().map(|cell| cell.chars().count()).collect::<Vec<_>>();
     let mut widths: Vec<usize> = heads.iter().map(|head| head.len()).collect();
     for row in rows {

@@ -39,7 +39,13 @@ pub fn session(key: &str) -> Key {
 /// What the operator is told of Slack.
 pub fn operator_environment() -> Vec<(String, String)> {
     let speaker = format!("arn:aws:lambda:eu-west-1:{ACCOUNT}:function:{SPEAKER}");
-    vec![("QUELL_SLACK_ROLE".to_owned(), role()), ("QUELL_SLACK_FUNCTION".to_owned(), speaker)]
+    [
+        ("QUELL_SLACK_ROLE", role()),
+        ("QUELL_SLACK_FUNCTION", speaker),
+        ("QUELL_SLACK_WORKSPACE", TEAM.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// `slack-actions` as the template deploys it, but for its role.
@@ -125,13 +131,24 @@ pub fn button(record: &Record) -> Button {
 
 /// What Slack sends when this member presses the button. Every press has another trigger.
 pub fn pressed(member: &str, action: Action, button: &Button) -> Vec<u8> {
+    pressed_from(TEAM, TEAM, member, action, button)
+}
+
+/// The same in this workspace, by a member whose home is that one.
+pub fn pressed_from(
+    team: &str,
+    home: &str,
+    member: &str,
+    action: Action,
+    button: &Button,
+) -> Vec<u8> {
     let payload = json!({
         "type": "block_actions",
-        "user": {"id": member, "username": "someone", "team_id": TEAM},
+        "user": {"id": member, "username": "someone", "team_id": home},
         "api_app_id": "A0123ABCD",
         "container": {"type": "message", "message_ts": "1548261231.000200", "channel_id": CHANNEL},
         "trigger_id": trigger(),
-        "team": {"id": TEAM, "domain": "example"},
+        "team": {"id": team, "domain": "example"},
         "channel": {"id": CHANNEL, "name": "security"},
         "actions": [{
             "type": "button",

@@ -71,6 +71,19 @@ impl Desk {
         Self::open_with(stack, functions, environment, vec![buttons::session(key)]).await
     }
 
+    /// The same, where the functions that would obey cannot be invoked.
+    pub async fn open_with_nobody_to_obey(
+        stack: &Stack,
+        functions: Vec<Arc<Function>>,
+        key: &str,
+    ) -> Self {
+        let mut environment = buttons::operator_environment();
+        let gone = functions.iter().map(|one| format!("{}={}-gone", one.name(), one.arn()));
+        let gone = gone.collect::<Vec<_>>().join(",");
+        environment.push(("QUELL_FUNCTIONS".to_owned(), gone));
+        Self::open_with(stack, functions, environment, vec![buttons::session(key)]).await
+    }
+
     async fn open_with(
         stack: &Stack,
         functions: Vec<Arc<Function>>,

@@ -87,27 +87,34 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// What changes a setting of the account or of a region, which is no resource of IAM's.
-pub const WRITES_ON_EVERYTHING: [&str; 6] = [
+/// What makes nothing that is a resource of IAM's: settings of the account or of a region, and deliveries that need their
+/// own resource's permission too.
+pub const WRITES_ON_EVERYTHING: &[&str] = &[
     "ec2:DisableEbsEncryptionByDefault",
     "ec2:DisableImageBlockPublicAccess",
     "ec2:DisableSnapshotBlockPublicAccess",
     "ec2:EnableEbsEncryptionByDefault",
     "ec2:EnableImageBlockPublicAccess",
     "ec2:EnableSnapshotBlockPublicAccess",
+    "logs:CreateLogDelivery",
+    "s3:PutAccountPublicAccessBlock",
 ];
 
 /// What AWS allows on everything or not at all: reads, and [`WRITES_ON_EVERYTHING`].
 /// [`quell_local::iam::Facts::page`] has the page for each.
-pub const ON_EVERYTHING: [&str; 20] = [
+pub const ON_EVERYTHING: &[&str] = &[
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
+    "ec2:DescribeFlowLogs",
     "ec2:DescribeImages",
     "ec2:DescribeInstances",
+    "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
     "ec2:DisableEbsEncryptionByDefault",
     "ec2:DisableImageBlockPublicAccess",
     "ec2:DisableSnapshotBlockPublicAccess",
@@ -118,12 +125,14 @@ pub const ON_EVERYTHING: [&str; 20] = [
     "ec2:GetImageBlockPublicAccessState",
     "ec2:GetSnapshotBlockPublicAccessState",
     "events:ListRules",
+    "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
     "s3:ListAllMyBuckets",
+    "s3:PutAccountPublicAccessBlock",
 ];
 
 /// Why, by action.
-const WHY: [(&str, &str); 65] = [
+const WHY: &[(&str, &str)] = &[
     ("cloudwatch:GetMetricStatistics", "says in the message how often IMDSv1 was used"),
     (
         "dynamodb:BatchGetItem",
@@ -133,14 +142,14 @@ const WHY: [(&str, &str); 65] = [
     ("dynamodb:DeleteItem", "takes back orders, exemptions and a halt"),
     ("dynamodb:GetItem", "reads a record, an order or an exemption"),
     ("dynamodb:PutItem", "writes what is about to be done before it is done"),
-    ("dynamodb:Query", "finds what is due, what is parked, and exemptions"),
+    ("dynamodb:Query", "finds what is due, what is parked, exemptions, and what a bulletin counts"),
     (
         "dynamodb:UpdateItem",
-        "takes locks, counts budgets, says where a record stands, and which message in Slack shows it",
+        "takes locks, counts budgets, says where a record stands, which message in Slack shows it, and how far Security Hub was told of a finding",
     ),
     (
         "ec2:AuthorizeSecurityGroupEgress",
-        "makes the group that allows everything, so that connections are no longer tracked",
+        "makes the group that allows everything, so that connections are no longer tracked, or puts a rule back (undo)",
     ),
     (
         "ec2:AuthorizeSecurityGroupIngress",
@@ -172,6 +181,22 @@ const WHY: [(&str, &str); 65] = [
         "ec2:ModifyNetworkInterfaceAttribute",
         "isolates the interfaces, or gives their groups back (undo)",
     ),
+    ("ec2:DescribeFlowLogs", "reads the flow logs of the VPC"),
+    ("ec2:DescribeVpcs", "reads whether the VPC is still there"),
+    ("ec2:CreateFlowLogs", "makes a flow log again"),
+    ("iam:PassRole", "gives a flow log the role back with which it delivered to a log group"),
+    ("logs:CreateLogDelivery", "has a flow log deliver to a bucket again"),
+    ("ec2:DescribeNetworkAcls", "reads the entries of the network ACL"),
+    (
+        "ec2:CreateNetworkAclEntry",
+        "denies SSH and RDP before an entry that stays, or makes one again (undo)",
+    ),
+    (
+        "ec2:DeleteNetworkAclEntry",
+        "deletes an entry that opens SSH or RDP, or those that were added (undo)",
+    ),
+    ("ec2:DescribeSubnets", "reads whether the subnet gives public addresses"),
+    ("ec2:ModifySubnetAttribute", "has a subnet give no public addresses, or again (undo)"),
     ("ec2:RevokeSecurityGroupEgress", "takes the rule out that AWS puts into every new group"),
     ("ec2:RevokeSecurityGroupIngress", "closes what is open to the world"),
     (
@@ -193,6 +218,28 @@ const WHY: [(&str, &str); 65] = [
     ("s3:PutBucketAcl", "takes public grants out, or puts them back (undo)"),
     ("s3:PutBucketPolicy", "takes public statements out, or puts them back (undo)"),
     ("s3:PutBucketPublicAccessBlock", "switches Block Public Access on, or as it was (undo)"),
+    ("s3:GetBucketVersioning", "reads whether versioning is suspended"),
+    ("s3:PutBucketVersioning", "enables versioning again, or suspends it (undo)"),
+    ("s3:GetEncryptionConfiguration", "reads how objects are encrypted by default"),
+    ("s3:PutEncryptionConfiguration", "sets the default encryption back, or as it was (undo)"),
+    ("s3:GetLifecycleConfiguration", "reads the lifecycle rules"),
+    (
+        "s3:PutLifecycleConfiguration",
+        "takes destructive lifecycle rules out of force, or puts them back (undo)",
+    ),
+    (
+        "s3:PutAccountPublicAccessBlock",
+        "switches the account's Block Public Access on, or as it was (undo)",
+    ),
+    ("s3:GetObjectAcl", "reads the ACL of an object"),
+    ("s3:GetObjectVersionAcl", "reads the ACL of an object's version"),
+    ("s3:ListBucket", "tells an object that is gone from one that it may not read"),
+    ("s3:PutObjectAcl", "takes public grants out of an ACL of an object, or puts them back (undo)"),
+    (
+        "s3:PutObjectVersionAcl",
+        "takes public grants out of an ACL of an object's version, or puts them back (undo)",
+    ),
+    ("s3:GetReplicationConfiguration", "reads where the bucket is copied to"),
     (
         "securityhub:BatchImportFindings",
         "puts what Quell saw into Security Hub (only if `ImportFindings` is yes)",

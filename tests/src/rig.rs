@@ -307,9 +307,12 @@ impl HttpConnector for DenyingWrites {
         let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied by the test</Message></Error></Errors><RequestID>r</RequestID></Response>";
         let s3 = "<Error><Code>AccessDenied</Code><Message>denied by the test</Message></Error>";
         let json = r#"{"__type":"AccessDeniedException","message":"denied by the test"}"#;
+        let s3_control = format!("<ErrorResponse>{s3}<RequestId>r</RequestId></ErrorResponse>");
+        let is_s3_control = request.uri().contains("/v20180820/");
         let body = match (target(&request), request.method()) {
             (Some(_), _) => json,
             (None, "POST") => body,
+            (None, _) if is_s3_control => &s3_control,
             (None, _) => s3,
         };
         let status = StatusCode::try_from(403).expect("403 is a status");

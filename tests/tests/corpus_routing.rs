@@ -22,6 +22,9 @@ use serde_json::Value;
 /// The bucket could be public by its ACL, its policy, or both.
 const PUBLIC_BUCKET: &[&str] = &["s3-public-acl", "s3-public-policy"];
 
+/// Only the group itself says whether it is a default one.
+const CALLED: &[&str] = &["sg-open-ingress", "sg-default-rules"];
+
 /// The image could be shared with everyone, with somebody unknown, or both.
 const SHARED_IMAGE: &[&str] = &["ami-public-image", "ami-shared-image"];
 
@@ -89,7 +92,9 @@ fn what_must_not_be_acted_upon_names_nothing() {
 fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let label = row.label.act.as_deref()?;
     // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
-    if !row.is_firm_act() && !label.starts_with("evaluate the new") {
+    const POLICY: [&str; 3] =
+        ["evaluate the new", "enable versioning", "restore default encryption"];
+    if !row.is_firm_act() && !POLICY.iter().any(|begin| label.starts_with(begin)) {
         return None;
     }
     let parameters = &event["detail"]["requestParameters"];
@@ -99,12 +104,21 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         ("cloudtrail-api", "s3", "PutBucketAcl" | "CreateBucket") => {
             Some((&["s3-public-acl"], bucket()?))
         }
-        ("cloudtrail-api", "s3", "PutBucketPolicy") => Some((&["s3-public-policy"], bucket()?)),
+        ("cloudtrail-api", "s3", "PutBucketPolicy") => {
+            Some((&["s3-public-policy", "s3-cross-account-policy"], bucket()?))
+        }
         (
             "cloudtrail-api",
             "s3",
             "PutBucketPublicAccessBlock" | "DeleteBucketPublicAccessBlock",
         ) => Some((&["s3-block-public-access"], bucket()?)),
+        ("cloudtrail-api", "s3", "PutBucketVersioning") => Some((&["s3-versioning"], bucket()?)),
+        ("cloudtrail-api", "s3", "DeleteBucketEncryption") => Some((&["s3-encryption"], bucket()?)),
+        (
+            "cloudtrail-api",
+            "s3",
+            "PutAccountPublicAccessBlock" | "DeleteAccountPublicAccessBlock",
+        ) => Some((&["s3-account-public-access"], one(event["account"].as_str()?)?)),
         ("cloudtrail-api", "cloudtrail", "StopLogging") => {
             let name = parameters["name"].as_str()?;
             let here = format!(
@@ -115,7 +129,19 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
             Some((&["cloudtrail-logging"], one(name.strip_prefix(&here).unwrap_or(name))?))
         }
         ("cloudtrail-api", "ec2", "AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => {
-            Some((&["sg-open-ingress"], one(word(label, "sg-")?)?))
+            Some((CALLED, one(word(label, "sg-")?)?))
+        }
+        ("cloudtrail-api", "ec2", "CreateNetworkAclEntry") => {
+            // Publishers hide the id, too.
+            let id = parameters["networkAclId"].as_str().filter(|id| id.starts_with("acl-"))?;
+            Some((&["vpc-nacl-open-ingress"], one(id)?))
+        }
+        ("cloudtrail-api", "ec2", "DeleteFlowLogs") => {
+            let content = parameters.pointer("/DeleteFlowLogsRequest/FlowLogId/content")?;
+            Some((&["vpc-flow-logs"], one(content.as_str()?)?))
+        }
+        ("config-compliance", ..) if label.contains("vpc-flow-logs-enabled") => {
+            Some((&["vpc-flow-logs"], one(event["detail"]["resourceId"].as_str()?)?))
         }
         ("cloudtrail-api", "ec2", "ModifyImageAttribute") => {
             Some((SHARED_IMAGE, one(parameters["imageId"].as_str()?)?))
@@ -150,6 +176,9 @@ fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
         ("AwsEc2Instance", "EC2.8") => &["ec2-imdsv2"],
         // The first CIS benchmark: 4.1 is SSH, 4.2 is RDP.
         ("AwsEc2SecurityGroup", "4.1" | "4.2") => &["sg-open-ingress"],
+        ("AwsEc2SecurityGroup", "EC2.2" | "4.3") => &["sg-default-rules"],
+        ("AwsEc2Vpc", "2.9") => &["vpc-flow-logs"],
+        ("AwsEc2Subnet", "EC2.15") => &["vpc-subnet-public-ip"],
         _ => return None,
     };
     Some((controls, one(last(resource["Id"].as_str()?))?))

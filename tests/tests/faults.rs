@@ -35,6 +35,7 @@ use quell_engine::{
     ledger::{Ledger, Status},
     notify::Topic,
     policies::PolicyCache,
+    policy::{Mode, Policy},
     serve::handle,
 };
 use quell_local::{
@@ -357,6 +358,35 @@ async fn a_topic_out_of_reach_delays_the_message_and_repeats_no_change() {
         let record = scene.story(&staged).await;
         let heard = scene.told().await.into_iter().filter(|(id, _)| *id == record.id);
         assert_eq!(heard.count(), 1, "{failed:#?}");
+        assert_eq!(scene.effects(&staged.resource).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn while_messages_cannot_be_counted_critical_ones_are_told_and_the_others_wait() {
+    let scene = Scene::begin(21, ANY_NUMBER).await;
+    let policy = Policy::by_name(Mode::Enforce, REGISTRY);
+    scene.stack.apply_policy(&policy).await.unwrap();
+    for (control, is_critical) in [("s3-public-policy", true), ("s3-public-acl", false)] {
+        let staged = scene.stage(control, "counted").await;
+        let (event, call) = (Duration::from_secs(12), Duration::from_secs(3));
+        let function = scene.function_with(control, control, event, call);
+        let counts = Calls::any().service("DynamoDB").operation("UpdateItem").key("BUL#");
+        let rule = scene.proxy.fault(counts, Fault::Throttle);
+        let attempt = function.invoke(staged.event.to_string()).await.unwrap();
+        assert_eq!(rule.fired(), ATTEMPTS as usize, "{attempt:#?}");
+        assert!(!scene.is_violating(&staged).await, "the fix does not wait for the message");
+        let id = scene.records(&staged).await.remove(0).id;
+        let heard = || async { scene.told().await.iter().filter(|(of, _)| *of == id).count() };
+        assert_eq!(heard().await, usize::from(is_critical), "{attempt:#?}");
+        assert_eq!(outcome(&attempt, control) == Some("fixed"), is_critical, "{attempt:#?}");
+        scene.proxy.heal();
+        if !is_critical {
+            scene.lease_ends(&staged).await;
+            scene.recover(&function, &staged).await;
+        }
+        scene.story(&staged).await;
+        assert_eq!(heard().await, 1, "once");
         assert_eq!(scene.effects(&staged.resource).len(), 1);
     }
 }

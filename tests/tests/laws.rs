@@ -20,6 +20,16 @@ macro_rules! laws {
             #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
             #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
+            #[tokio::test] async fn vpc_subnet_public_ip() { super::$law("vpc-subnet-public-ip").await }
+            #[tokio::test] async fn vpc_nacl_open_ingress() { super::$law("vpc-nacl-open-ingress").await }
+            #[tokio::test] async fn sg_default_rules() { super::$law("sg-default-rules").await }
+            #[tokio::test] async fn vpc_flow_logs() { super::$law("vpc-flow-logs").await }
+            #[tokio::test] async fn s3_versioning() { super::$law("s3-versioning").await }
+            #[tokio::test] async fn s3_encryption() { super::$law("s3-encryption").await }
+            #[tokio::test] async fn s3_destructive_lifecycle() { super::$law("s3-destructive-lifecycle").await }
+            #[tokio::test] async fn s3_account_public_access() { super::$law("s3-account-public-access").await }
+            #[tokio::test] async fn s3_cross_account_policy() { super::$law("s3-cross-account-policy").await }
+            #[tokio::test] async fn s3_public_object() { super::$law("s3-public-object").await }
             #[tokio::test] async fn ebs_public_snapshot() { super::$law("ebs-public-snapshot").await }
             #[tokio::test] async fn ebs_shared_snapshot() { super::$law("ebs-shared-snapshot").await }
             #[tokio::test] async fn ami_public_image() { super::$law("ami-public-image").await }
@@ -45,6 +55,11 @@ mod a_control_that_only_reports_changes_nothing_and_tells {
     async fn quell_tampered() {
         super::reporting_changes_nothing_and_tells("quell-tampered").await;
     }
+
+    #[tokio::test]
+    async fn s3_foreign_replication() {
+        super::reporting_changes_nothing_and_tells("s3-foreign-replication").await;
+    }
 }
 
 /// Every control has its laws.
@@ -62,7 +77,7 @@ fn the_laws_cover_the_registry() {
 }
 
 async fn staged(rig: &Rig, control: &str) -> Staged {
-    let staged = scenario::stage(&rig.cloud, control, "law").await.unwrap();
+    let staged = rig.stack.stage(control, "law").await.unwrap();
     assert!(is_violating(rig, &staged).await, "the bad state was not made");
     staged
 }

@@ -185,7 +185,7 @@ async fn keys_that_were_not_read_are_not_taken_for_absent() {
 async fn without_a_policy_everything_is_only_observed() {
     let rig = Rig::start().await;
     for meta in REGISTRY {
-        let staged = scenario::stage(&rig.cloud, meta.id, "none").await.unwrap();
+        let staged = rig.stack.stage(meta.id, "none").await.unwrap();
         let event = staged.event.to_string();
         let engine = rig.engine_under_policy();
         let response = handle::<All>(&engine, &rig.aws, &event).await.unwrap();

@@ -2,7 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +34,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const ACL: &str = "s3-public-acl";
+const OTHER: &str = "s3-block-public-access";
 
 #[tokio::test]
 async fn the_same_by_the_same_actor_is_told_once_and_then_counted_in_one_bulletin() {
@@ -44,7 +49,7 @@ async fn the_same_by_the_same_actor_is_told_once_and_then_counted_in_one_bulleti
     assert_eq!(told[0]["kind"], "remediation");
 
     assert_eq!(recovered(&desk).await["reminded"], json!([]), "the window is not over");
-    windows_end(&rig).await;
+    rig.windows_end().await;
     recovered(&desk).await;
     let bulletins = self::told(&rig).await;
     assert_eq!(bulletins.len(), 1, "{bulletins:#?}");
@@ -58,7 +63,7 @@ async fn the_same_by_the_same_actor_is_told_once_and_then_counted_in_one_bulleti
     assert!(last.texts["email"].contains("4 x [high] fixed s3-public-acl"), "{last:?}");
     assert_eq!(last.attributes["outcome"], "folded");
 
-    windows_end(&rig).await;
+    rig.windows_end().await;
     recovered(&desk).await;
     assert!(self::told(&rig).await.is_empty(), "once is enough");
 }
@@ -72,7 +77,7 @@ async fn a_bulletin_whose_teller_died_is_told_by_another() {
         rig.evaluate(Mode::Observe, &staged).await;
     }
     told(&rig).await;
-    windows_end(&rig).await;
+    rig.windows_end().await;
     let due = rig.ledger.due(Timestamp::now(), 10).await.unwrap();
     let [Due::Counts(counts)] = due.as_slice() else { panic!("{due:?}") };
     let now = Timestamp::now();
@@ -80,7 +85,7 @@ async fn a_bulletin_whose_teller_died_is_told_by_another() {
     assert_eq!(rig.ledger.take_counts(counts, now).await.unwrap(), None, "one tells it");
     recovered(&desk).await;
     assert!(told(&rig).await.is_empty(), "whoever took it has time to tell it");
-    windows_end(&rig).await;
+    rig.windows_end().await;
     recovered(&desk).await;
     assert_eq!(told(&rig).await.len(), 1);
 }
@@ -99,7 +104,7 @@ async fn a_message_that_could_not_be_sent_is_sent_when_it_is_tried_again() {
     let other = fold::tally(meta, &other, &Notify::DEFAULT, now).unwrap();
     assert_eq!(tally.key, other.key);
     for (tally, is_told) in [(&tally, true), (&other, false), (&tally, true), (&other, false)] {
-        assert_eq!(tally.is_told(rig.ledger.count(tally).await.unwrap()), is_told);
+        assert_eq!(rig.ledger.count(tally).await.unwrap(), is_told);
     }
 }
 
@@ -164,7 +169,7 @@ async fn what_is_routine_comes_in_a_digest_and_what_waits_for_a_person_at_once()
     }
     let told: Vec<_> = told(&rig).await.into_iter().map(|one| one["outcome"].clone()).collect();
     assert_eq!(told, ["pending"]);
-    windows_end(&rig).await;
+    rig.windows_end().await;
     recovered(&desk).await;
     let bulletins = self::told(&rig).await;
     let digest = bulletins.iter().find(|one| one["subject"] == "digest").unwrap();
@@ -207,6 +212,58 @@ async fn a_route_leads_to_its_topic_and_a_topic_that_cannot_be_told_keeps_nobody
     assert!(notes.contains(&format!("the topic {gone} of a route was not told")), "{notes}");
 }
 
+#[tokio::test]
+async fn whoever_would_have_got_the_messages_gets_a_bulletin_that_counts_them() {
+    let rig = Rig::start().await;
+    let desk = desk(&rig).await;
+    let topic = rig.cloud.sns.create_topic().name("web").send().await.unwrap();
+    let topic = topic.topic_arn.unwrap();
+    let gone = topic.replace(":web", ":gone");
+    let route = Route {
+        controls: vec![ACL.to_owned()],
+        topics: vec![topic.clone(), gone.clone()],
+        slack: vec!["C012AB3CD".to_owned()],
+        ..Route::default()
+    };
+    let folded = Policy { routes: vec![route], ..people(Mode::Observe) };
+    let daily = Digest::Daily;
+    let digest = Notify { digest: Some(daily), digest_up_to: Severity::High, ..Notify::DEFAULT };
+    let digest = Policy { notify: digest, ..folded.clone() };
+    let mut before = 0;
+    for (policy, subject, untold) in [(folded, "folded", 2), (digest, "digest", 3)] {
+        for (at, control) in [ACL, ACL, ACL, OTHER, OTHER, OTHER].into_iter().enumerate() {
+            let name = format!("{subject}{at}");
+            let staged = scenario::stage(&rig.cloud, control, &name).await.unwrap();
+            under(&rig, policy.clone(), &staged).await;
+        }
+        told(&rig).await;
+        before += usize::from(subject == "folded");
+        let routed = rig.stack.published_to(&topic).await.unwrap();
+        assert_eq!(routed.len(), before, "only the first of what is folded is told by itself");
+
+        rig.windows_end().await;
+        recovered(&desk).await;
+        let all = bulletin_of(&told(&rig).await);
+        assert_eq!((all.subject.to_string().as_str(), all.total), (subject, untold * 2));
+        let channels = |control: &str| {
+            let line = all.lines.iter().find(|line| line.control == control).unwrap();
+            assert_eq!((line.count, line.untold), (3, untold));
+            line.channels.clone()
+        };
+        assert_eq!((channels(ACL), channels(OTHER)), (vec!["C012AB3CD".to_owned()], vec![]));
+        let [note] = all.notes.as_slice() else { panic!("{all:?}") };
+        assert!(note.contains(&format!("the topic {gone} of a route was not told")), "{note}");
+
+        let routed = rig.stack.published_to(&topic).await.unwrap().split_off(before);
+        let routed: Vec<_> =
+            routed.iter().map(|one| serde_json::from_str(&one.texts["sqs"]).unwrap()).collect();
+        let part = bulletin_of(&routed);
+        let [line] = part.lines.as_slice() else { panic!("{part:?}") };
+        assert_eq!((line.control.as_str(), line.count, part.total), (ACL, 3, untold));
+        before += 1;
+    }
+}
+
 /// Messages of all controls, in every second of ten minutes and by forty actors. `QUELL_FLOOD_MESSAGES` has how many: a
 /// thousand unless told otherwise, which are as many lines as ten thousand, and take a tenth of the time.
 #[tokio::test]
@@ -244,7 +301,7 @@ async fn a_flood_becomes_at_most_sixty_messages_with_every_critical_one_among_th
         }
         flood.spawn(async move {
             let tally = fold::tally(meta, &record, &Notify::DEFAULT, now).unwrap();
-            let is_told = tally.is_told(ledger.count(&tally).await.unwrap());
+            let is_told = ledger.count(&tally).await.unwrap();
             assert!(is_told || tally.class() != Class::Critical, "a critical one was not told");
             is_told
         });
@@ -252,6 +309,8 @@ async fn a_flood_becomes_at_most_sixty_messages_with_every_critical_one_among_th
     while let Some(told) = flood.join_next().await {
         sent += usize::from(told.unwrap());
     }
+    let largest = largest_window(&rig).await;
+    assert!(largest < 200_000, "an item has room for 400 KB: {largest}");
     let (mut bulletins, mut counted) = (0, 0);
     for due in rig.ledger.due(Timestamp::MAX, 10).await.unwrap() {
         let Due::Counts(counts) = due else { panic!("{due:?}") };
@@ -269,7 +328,8 @@ async fn a_flood_becomes_at_most_sixty_messages_with_every_critical_one_among_th
     #[allow(clippy::print_stdout, reason = "what was measured is for people to read")]
     {
         println!(
-            "{many} became {sent} messages ({of_critical} critical) and {bulletins} bulletins"
+            "{many} became {sent} messages ({of_critical} critical) and {bulletins} bulletins; \
+             the larger window has {largest} bytes"
         );
     }
 }
@@ -286,14 +346,16 @@ async fn more_critical_ones_than_people_can_read_are_counted_as_critical() {
     let mut told = 0;
     for who in 0..40 {
         let tally = fold::tally(meta, &by(&record, who), &Notify::DEFAULT, now).unwrap();
-        told += u64::from(tally.is_told(rig.ledger.count(&tally).await.unwrap()));
+        let is_told = rig.ledger.count(&tally).await.unwrap();
+        assert_eq!(rig.ledger.count(&tally).await.unwrap(), is_told, "the same when sent again");
+        told += u64::from(is_told);
     }
     assert_eq!(Some(told), Class::Critical.most());
     let due = rig.ledger.due(Timestamp::MAX, 10).await.unwrap();
     let [Due::Counts(counts)] = due.as_slice() else { panic!("{due:?}") };
     let bulletin = Bulletin::of(counts).unwrap();
-    assert_eq!((bulletin.total, bulletin.severity()), (40 - told, Severity::Critical));
-    assert_eq!(bulletin.lines.iter().map(|line| line.count).sum::<u64>(), 40);
+    assert_eq!(bulletin.severity(), Severity::Critical);
+    assert_eq!(bulletin.lines.len(), usize::try_from(40 - told).unwrap(), "the others were told");
 }
 
 /// The record, as if this principal had done it.
@@ -340,30 +402,16 @@ async fn recovered(desk: &Desk) -> Value {
     }
 }
 
+/// The one bulletin of these.
+fn bulletin_of(told: &[Value]) -> Bulletin {
+    let [bulletin] = told else { panic!("{told:#?}") };
+    serde_json::from_value(bulletin.clone()).unwrap()
+}
+
 /// What was told since the last time.
 async fn told(rig: &Rig) -> Vec<Value> {
     let messages = rig.stack.messages().await.unwrap();
     messages.iter().map(|one| serde_json::from_str(&one.body).unwrap()).collect()
-}
-
-/// Everything that is counted is due.
-async fn windows_end(rig: &Rig) {
-    for pk in windows(rig).await {
-        rig.cloud
-            .dynamodb
-            .update_item()
-            .table_name(&rig.stack.ledger)
-            .key("pk", pk)
-            .key("sk", AttributeValue::S("BULLETIN".to_owned()))
-            .update_expression("SET due = :past")
-            .expression_attribute_values(
-                ":past",
-                AttributeValue::S("2026-01-01T00:00:00.000000Z".to_owned()),
-            )
-            .send()
-            .await
-            .unwrap();
-    }
 }
 
 async fn forget(rig: &Rig) {
@@ -371,6 +419,21 @@ async fn forget(rig: &Rig) {
         let gone = rig.cloud.dynamodb.delete_item().table_name(&rig.stack.ledger).key("pk", pk);
         gone.key("sk", AttributeValue::S("BULLETIN".to_owned())).send().await.unwrap();
     }
+}
+
+/// In bytes, as DynamoDB counts an item's texts.
+async fn largest_window(rig: &Rig) -> usize {
+    let all = rig.cloud.dynamodb.scan().table_name(&rig.stack.ledger).send().await.unwrap();
+    let texts = |value: &AttributeValue| match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        _ => 0,
+    };
+    let windows = all.items().iter().filter(|item| item["pk"].as_s().unwrap().starts_with("BUL#"));
+    let size = |item: &HashMap<String, AttributeValue>| {
+        item.iter().map(|(name, value)| name.len() + texts(value)).sum()
+    };
+    windows.map(size).max().unwrap()
 }
 
 async fn windows(rig: &Rig) -> Vec<AttributeValue> {

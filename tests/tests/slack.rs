@@ -10,7 +10,6 @@ use quell_engine::{Outcome, policy::Mode};
 use quell_local::{
     Answer, Cloud, Function, SlackApi, Source, Stack, scenario,
     slack::{HOOK, Seen, TOKEN, Trouble},
-    stack::Listener,
 };
 use quell_slack::Button;
 use quell_tests::{
@@ -26,7 +25,6 @@ const OTHER: &str = "C9876543210";
 struct Office {
     rig: Rig,
     api: SlackApi,
-    listener: Listener,
     source: Source,
     secret: String,
 }
@@ -41,14 +39,18 @@ impl Office {
         let rig = Rig::start().await;
         let api = SlackApi::start(&[CHANNEL, OTHER]).await.unwrap();
         let secret = rig.stack.keep_secret("slack", secret).await.unwrap();
-        let listener = rig.stack.listen("slack", deliveries).await.unwrap();
+        let listener = rig.stack.listen("slack", deliveries, true).await.unwrap();
         let function = function(rig.stack.slack_environment(&secret, CHANNEL, &api));
-        let source = Source {
-            sqs: rig.cloud.sqs.clone(),
-            queue: listener.queue.clone(),
-            function: Arc::new(function),
-        };
-        Self { rig, api, listener, source, secret }
+        let source = Source::new(&rig.stack, listener, Arc::new(function)).await.unwrap();
+        Self { rig, api, source, secret }
+    }
+
+    /// What the function is given, with this in place of one setting.
+    fn environment_with(&self, setting: &str, value: &str) -> Vec<(String, String)> {
+        let mut environment = self.stack().slack_environment(&self.secret, CHANNEL, &self.api);
+        environment.retain(|(name, _)| name != setting);
+        environment.push((setting.to_owned(), value.to_owned()));
+        environment
     }
 
     fn cloud(&self) -> &Cloud {
@@ -68,7 +70,7 @@ impl Office {
     }
 
     async fn put(&self, body: &str) {
-        let send = self.cloud().sqs.send_message().queue_url(&self.listener.queue);
+        let send = self.cloud().sqs.send_message().queue_url(&self.source.listener.queue);
         send.message_body(body).send().await.unwrap();
     }
 
@@ -91,7 +93,7 @@ impl Office {
 
     /// What was given up.
     async fn dead(&self) -> usize {
-        self.stack().received(&self.listener.dead_letters).await.unwrap().len()
+        self.stack().received(&self.source.listener.dead_letters).await.unwrap().len()
     }
 
     async fn invoke(&self, event: Value) -> Answer {
@@ -366,6 +368,46 @@ async fn a_webhook_brings_every_message_with_commands_instead_of_buttons() {
 }
 
 #[tokio::test]
+async fn where_nobody_would_hear_a_press_there_are_commands_instead_of_buttons() {
+    let mut office = Office::open().await;
+    assert_eq!(office.told(&[notice("a1", 1, Outcome::Fixed)]).await, (1, 0));
+    assert_ne!(office.messages()[0].buttons(), []);
+    // Deployed without the signing secret.
+    let without = office.environment_with("QUELL_SLACK_BUTTONS", "no");
+    office.source.function = Arc::new(function(without));
+    let fixed = [notice("a1", 2, Outcome::Fixed), notice("a2", 1, Outcome::Fixed)];
+    assert_eq!(office.told(&fixed).await, (2, 0));
+    let messages = office.messages();
+    assert_eq!(messages.len(), 2);
+    for message in &messages {
+        assert_eq!(message.buttons(), [], "also of one that had buttons");
+        let shown = message.blocks.to_string();
+        assert!(shown.contains("Undo: `quell undo a"), "{shown}");
+        assert!(shown.contains("quell exempt add --record a"), "{shown}");
+    }
+    assert_eq!(messages[0].updates, 1);
+}
+
+#[tokio::test]
+async fn a_bot_without_a_channel_keeps_what_it_cannot_say_and_says_what_to_do() {
+    let mut office = Office::open().await;
+    let without = office.environment_with("QUELL_SLACK_CHANNEL", "webhook");
+    office.source.function = Arc::new(function(without));
+    assert_eq!(office.told(&[notice("a1", 1, Outcome::Fixed)]).await, (0, 1));
+    let log = office.source.function.log().join("\n");
+    assert!(log.contains("SlackChannel names no channel; set that parameter"), "{log}");
+    for (name, value) in
+        [("QUELL_SLACK_CHANNEL", ""), ("QUELL_SLACK_BUTTONS", ""), ("QUELL_SLACK_BUTTONS", "true")]
+    {
+        let environment = office.environment_with(name, value);
+        let attempt = function(environment).invoke(json!({"Records": []}).to_string()).await;
+        let answer = attempt.unwrap().answer;
+        assert_eq!(answer.error_kind(), Some("Settings"), "{name}={value}");
+        assert!(answer.error_message().unwrap().contains(name), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_alarm_and_a_bulletin_are_said_too() {
     let office = Office::open().await;
     let alarm = json!({
@@ -373,36 +415,56 @@ async fn an_alarm_and_a_bulletin_are_said_too() {
         "AWSAccountId": "123456789012", "NewStateValue": "ALARM", "NewStateReason": "1 of 1",
         "StateChangeTime": "2026-03-01T02:03:04.000+0000", "Region": "EU (Ireland)",
     });
+    let line = |count: u64, channels: &[&str]| {
+        json!({
+            "severity": "high", "control": "s3-public-acl", "outcome": "fixed", "account": "123456789012",
+            "region": "eu-west-1", "example": "photos-2024", "count": count, "untold": count - 1,
+            "channels": channels,
+        })
+    };
     let bulletin = json!({
         "kind": "bulletin", "version": 1, "subject": "folded",
         "from": "2026-03-01T02:00:00Z", "until": "2026-03-01T02:05:00Z", "total": 9984,
-        "lines": [{
-            "severity": "high", "control": "s3-public-acl", "outcome": "fixed",
-            "account": "123456789012", "region": "eu-west-1", "example": "photos-2024", "count": 9983,
-        }],
-        "command": "quell records --since 2026-03-01T02:00:00Z", "channels": [OTHER],
+        "lines": [line(9983, &[OTHER]), line(3, &[])],
+        "command": "quell records --since 2026-03-01T02:00:00Z",
     });
     assert_eq!(office.told(&[alarm.clone(), bulletin.clone(), alarm, bulletin]).await, (4, 0));
-    let [alarm, bulletin] = office.messages().try_into().unwrap();
+    let [alarm, routed, other] = office.messages().try_into().unwrap();
     assert!(alarm.text.contains("S3ExposureErrorsAlarm"), "{}", alarm.text);
-    assert_eq!((alarm.channel.as_str(), bulletin.channel.as_str()), (CHANNEL, OTHER));
-    assert!(bulletin.blocks.to_string().contains("9983×"), "{}", bulletin.blocks);
+    assert_eq!((alarm.channel.as_str(), routed.channel.as_str()), (CHANNEL, OTHER));
+    assert!(routed.blocks.to_string().contains("9983×"), "{}", routed.blocks);
+    assert!(routed.text.contains(" 9982 messages"), "{}", routed.text);
+    assert!(!routed.blocks.to_string().contains("*3×*"), "each channel has its own lines");
+    assert_eq!(other.channel, CHANNEL);
+    assert!(other.blocks.to_string().contains("*3×*"), "{}", other.blocks);
 }
 
 #[tokio::test]
 async fn the_operator_has_a_modal_opened_and_a_person_answered() {
     let office = Office::open().await;
     let button = Button::new("5f0c6a1de2b94c77", "9b1f").unwrap();
-    let modal = |trigger: &str| json!({"slack": {"modal": {"trigger_id": trigger, "button": button, "channel": CHANNEL}}});
+    let modal = |trigger: &str| json!({"slack": {"modal": {"trigger_id": trigger, "button": button, "channel": CHANNEL, "user": "U1"}}});
     assert_eq!(office.invoke(modal("1.2.3")).await, Answer::Response(json!({"modal": "opened"})));
     let [view] = office.api.views().try_into().unwrap();
     assert_eq!(view["callback_id"], "quell.exempt");
     assert!(view["private_metadata"].as_str().unwrap().contains(&button.nonce));
-    // Three seconds are over: nobody tries it again.
-    assert_eq!(
-        office.invoke(modal("expired")).await,
-        Answer::Response(json!({"modal": "expired"}))
-    );
+    // Three seconds are over: nobody tries it again, and the person hears of it.
+    let late = office.invoke(modal("expired")).await;
+    assert_eq!(late, Answer::Response(json!({"modal": "not opened"})));
+    let [told] = office.api.messages().try_into().unwrap();
+    assert_eq!(told.only.as_deref(), Some("U1"));
+    assert!(told.text.starts_with("Not done: Slack did not open the form"), "{}", told.text);
+    let command = "quell exempt add --record 5f0c6a1de2b94c77 --days 7 --reason REASON";
+    assert!(told.text.contains(command), "{}", told.text);
+    // It was opened by an attempt whose answer was lost.
+    office.api.trouble([Trouble::Error("exchanged_trigger_id")]);
+    let twice = office.invoke(modal("1.2.3")).await;
+    assert_eq!(twice, Answer::Response(json!({"modal": "opened before"})));
+    assert_eq!(office.api.messages().len(), 1, "nothing is amiss");
+    // Slack fails: Lambda tries it again, and then it is too late.
+    office.api.trouble([Trouble::Broken]);
+    assert!(!office.invoke(modal("1.2.3")).await.is_response());
+    office.api.clear();
 
     let text = "not you, <!channel> <http://evil.example|ok>\u{202e}";
     let reply = json!({"slack": {"reply": {"channel": CHANNEL, "user": "U1", "text": text}}});
@@ -429,10 +491,7 @@ async fn no_event_says_where_slack_is_and_no_setting_leads_elsewhere() {
     }
     for elsewhere in ["http://evil.example", "http://127.0.0.1:80@evil.example", "http://10.0.0.1"]
     {
-        let mut environment =
-            office.stack().slack_environment(&office.secret, CHANNEL, &office.api);
-        environment.retain(|(name, _)| name != "QUELL_SLACK_STAND_IN");
-        environment.push(("QUELL_SLACK_STAND_IN".to_owned(), elsewhere.to_owned()));
+        let environment = office.environment_with("QUELL_SLACK_STAND_IN", elsewhere);
         let attempt = function(environment).invoke(json!({"Records": []}).to_string()).await;
         assert_eq!(attempt.unwrap().answer.error_kind(), Some("Settings"), "{elsewhere}");
     }

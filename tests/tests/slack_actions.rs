@@ -14,12 +14,17 @@ use quell_engine::{
     ledger::{Halt, Record, Status, Verb},
     policy::{Mode, Person, Policy},
 };
-use quell_local::{Function, SlackApi, Source, scenario, slack::TOKEN};
+use quell_local::{
+    Function, Proxy, SlackApi, Source,
+    proxy::{Calls, Fault},
+    scenario,
+    slack::TOKEN,
+};
 use quell_slack::{Action, Button, modal};
 use quell_tests::{
     buttons::{
         ALICE, BOB, CHANNEL, Post, SECRET, SPEAKER, TEAM, answered, button, form, function,
-        pressed, session, submitted,
+        pressed, pressed_from, session, submitted,
     },
     desk::{Desk, arn, key, people, sent, signed},
     rig::{Rig, again, binary},
@@ -366,6 +371,104 @@ async fn while_everything_is_halted_a_button_does_nothing() {
 }
 
 #[tokio::test]
+async fn a_member_of_another_workspace_is_refused_whatever_their_id_is() {
+    const FOREIGN: &str = "T0FOREIGN";
+    let (slack, record) = Slack::with_a_plan("foreign").await;
+    let button = button(&record);
+    // Slack names the workspace in which it was pressed, and that of the member; of another company, one or both differ.
+    for (team, home) in [(FOREIGN, FOREIGN), (TEAM, FOREIGN), (FOREIGN, TEAM)] {
+        for action in [Action::Approve, Action::Deny, Action::Exempt, Action::Snooze, Action::Undo]
+        {
+            let body = pressed_from(team, home, BOB, action, &button);
+            assert_eq!(slack.send(&Post::signed(body)).await, (200, String::new()));
+            let told = slack.reply().await;
+            assert!(told.starts_with("Not done: only members of the workspace"), "{told}");
+            assert!(told.contains(FOREIGN), "{told}");
+        }
+    }
+    slack.nothing_happened(&record).await;
+    assert_eq!(slack.press(BOB, Action::Approve, &button).await, 200);
+    assert_eq!(rested(&slack.rig, &record.id).await.status, Status::Fixed, "it is left to bob");
+}
+
+#[tokio::test]
+async fn an_order_that_stands_is_no_failure_although_nobody_could_be_woken() {
+    let (slack, record) = Slack::with_a_plan("unwoken").await;
+    let functions = vec![s3_exposure(&slack.rig)];
+    let desk = Desk::open_with_nobody_to_obey(&slack.rig.stack, functions, KEY).await;
+    let approved = Post::signed(pressed(BOB, Action::Approve, &button(&record)));
+    assert_eq!(approved.to(&slack.function_before(&desk)).await, (200, String::new()));
+    let said = desk.said(1).await;
+    let told = said[0]["reply"]["text"].as_str().unwrap();
+    assert!(told.starts_with("approved by bob"), "{told}");
+    assert!(told.contains("The order stands, but the function that obeys it could not be"));
+    assert!(told.ends_with("recovery tries again within five minutes"), "{told}");
+    let order = slack.rig.ledger.ordered(&record.id, Verb::Approve).await.unwrap();
+    assert_eq!(order.unwrap().person.as_deref(), Some("bob"));
+
+    // With the command it is the same.
+    let plan = &record.intent.plan_hash;
+    let approve = json!({"verb": "approve", "record": record.id, "plan": plan});
+    let (status, body) = desk.order("bob", &approve).await;
+    assert_eq!(status, 409, "his first stands: {body}");
+    let staged = scenario::stage(&slack.rig.cloud, "s3-public-acl", "unwoken2").await.unwrap();
+    let other = slack.desk.deliver(&slack.rig, &staged).await;
+    let plan = &other.intent.plan_hash;
+    let approve = json!({"verb": "approve", "record": other.id, "plan": plan});
+    for _ in 0..2 {
+        let (status, body) = desk.order("bob", &approve).await;
+        assert_eq!((status, &body["state"]), (202, &json!("accepted")), "{body}");
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains("recovery tries again within five minutes"), "{detail}");
+    }
+
+    assert!(slack.desk.recover().await.is_response());
+    for record in [record, other] {
+        assert_eq!(rested(&slack.rig, &record.id).await.status, Status::Fixed);
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_unknown_did_nobody_undoes_or_exempts_in_slack_or_with_the_command() {
+    let slack = Slack::open().await;
+    slack.rig.stack.apply_policy(&members(Mode::Enforce)).await.unwrap();
+    let mut staged = scenario::stage(&slack.rig.cloud, "s3-public-acl", "whose").await.unwrap();
+    // Perhaps another principal of bob's.
+    staged.event["detail"]["userIdentity"]["arn"] = json!(arn("mallory"));
+    let record = slack.desk.deliver(&slack.rig, &staged).await;
+    assert_eq!(record.status, Status::Fixed);
+    let button = button(&record);
+    let says = |text: &str, to: &str| {
+        assert!(text.contains("whom the policy does not know and who may be bob"), "{text}");
+        assert!(text.contains(&format!("to {to}, let somebody add that principal")), "{text}");
+    };
+    for (action, to) in [(Action::Undo, "undo the fix"), (Action::Snooze, "exempt it")] {
+        slack.press(BOB, action, &button).await;
+        says(&slack.reply().await, to);
+    }
+    let exempt = json!({"verb": "exempt", "record": record.id, "reason": "press kit", "days": 1});
+    for (order, to) in
+        [(json!({"verb": "undo", "record": record.id}), "undo the fix"), (exempt, "exempt it")]
+    {
+        let (status, body) = slack.desk.order("bob", &order).await;
+        assert_eq!(status, 403, "{body}");
+        says(body["detail"].as_str().unwrap(), to);
+        let (status, body) = slack.desk.order("eve", &order).await;
+        assert_eq!(status, 403, "nobody whom the policy does not know: {body}");
+    }
+    assert!(slack.rig.ledger.exemptions().await.unwrap().is_empty());
+    assert!(!scenario::is_violating(&slack.rig.cloud, &staged).await.unwrap());
+
+    // Somebody says whose principal it is.
+    let mut policy = members(Mode::Enforce);
+    let mallory = arn("mallory");
+    policy.people.push(Person { name: "mallory".into(), slack: None, principals: vec![mallory] });
+    slack.rig.stack.apply_policy(&policy).await.unwrap();
+    slack.press(BOB, Action::Undo, &button).await;
+    assert!(slack.reply().await.contains("is as it was before"));
+}
+
+#[tokio::test]
 async fn an_undo_in_slack_puts_back_what_was() {
     let slack = Slack::open().await;
     slack.rig.stack.apply_policy(&members(Mode::Enforce)).await.unwrap();
@@ -497,12 +600,8 @@ async fn from_the_message_in_slack_over_its_buttons_to_the_fix_and_what_people_s
     let environment = rig.stack.slack_environment(&token, CHANNEL, &api);
     let timeout = Duration::from_secs(60);
     let speaker = Arc::new(Function::new(SPEAKER, binary("slack"), environment, timeout, 256));
-    let listener = rig.stack.listen("slack", 3).await.unwrap();
-    let source = Source {
-        sqs: rig.cloud.sqs.clone(),
-        queue: listener.queue.clone(),
-        function: Arc::clone(&speaker),
-    };
+    let listener = rig.stack.listen("slack", 3, true).await.unwrap();
+    let source = Source::new(&rig.stack, listener, Arc::clone(&speaker)).await.unwrap();
     let desk = Desk::open_to_slack(&rig.stack, vec![s3_exposure(&rig), speaker], KEY).await;
     let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
     let function = function(&rig.stack, &desk.door.url(), &secret).signing_with(KEY.into());
@@ -568,6 +667,26 @@ async fn slack_is_answered_whatever_the_operator_does() {
         (502, String::new()),
         "nothing came of it, and Slack says so"
     );
+}
+
+#[tokio::test]
+async fn a_call_that_never_left_in_time_is_not_answered_as_if_it_had() {
+    let rig = Rig::start().await;
+    let secret = rig.stack.keep_secret("signing", SECRET).await.unwrap();
+    let proxy = Proxy::start(&rig.cloud.endpoint).unwrap();
+    // So little is left of the time after this that connecting does not come to its own end.
+    let slow = Fault::Delay(Duration::from_secs(1));
+    let slowed = proxy.fault(Calls::any().operation("GetSecretValue"), slow);
+    // It takes the connection, and then says nothing of TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let function = function(&rig.stack, &url, &secret).through(&proxy);
+    let button = Button::new("5f0c6a1de2b94c770000", "").unwrap();
+    let post = Post::signed(pressed(BOB, Action::Undo, &button));
+    assert_eq!(post.to(&function).await, (502, String::new()), "Slack says that it did not work");
+    assert_eq!(slowed.fired(), 1);
+    let log = function.log().join("\n");
+    assert!(log.contains("the operator was not reached in time for quell.undo"), "{log}");
 }
 
 #[tokio::test]

@@ -7,14 +7,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use quell_controls::REGISTRY;
 use quell_engine::{
-    During as _, Mode, Outcome,
+    During as _, Mode, Outcome, Severity,
     ledger::Record,
-    notify::Notice,
-    policy::{Person, Policy},
+    notify::{Notice, bulletin::Subject},
+    policy::{Digest, Notify, Policy},
 };
 use quell_local::{
     Cloud, Emulator, Stack,
-    cloud::CALLER,
     proxy::{Calls, Fault, Proxy},
     scenario::{self, Staged},
     stack::Published,
@@ -90,10 +89,11 @@ enum Scene {
     ExemptionExpires,
     QuellTampered,
     Folded,
+    Digest,
 }
 
 impl Scene {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Observed,
         Self::Fixed,
         Self::Pending,
@@ -106,6 +106,7 @@ impl Scene {
         Self::ExemptionExpires,
         Self::QuellTampered,
         Self::Folded,
+        Self::Digest,
     ];
 
     fn name(self) -> &'static str {
@@ -122,6 +123,7 @@ impl Scene {
             Self::ExemptionExpires => "exemption-expires",
             Self::QuellTampered => "quell-tampered",
             Self::Folded => "folded",
+            Self::Digest => "digest",
         }
     }
 
@@ -220,6 +222,7 @@ impl Scene {
                 account.told(self, Outcome::Observed, record).await
             }
             Self::Folded => account.folded(self).await,
+            Self::Digest => account.digest(self).await,
         }
     }
 }
@@ -339,11 +342,33 @@ impl Account {
             self.deliver(&staged).await?;
             self.is_violating(&staged, false).await?;
         }
+        // There are two where a window's end fell between them.
+        self.counted(scene, Subject::Folded).await
+    }
+
+    /// What was fixed and what was observed, a day later.
+    async fn digest(&self, scene: Scene) -> Result<Told, Error> {
+        let notify = Notify {
+            digest: Some(Digest::Daily),
+            digest_up_to: Severity::High,
+            ..Notify::default()
+        };
+        let modes = [("s3-public-acl", Mode::Enforce), ("sg-open-ingress", Mode::Observe)];
+        for (control, mode) in modes {
+            self.enact(&Policy { notify, ..policy(control, mode) }).await?;
+            let staged = self.stage(control, scene).await?;
+            self.deliver(&staged).await?;
+            self.is_violating(&staged, mode == Mode::Observe).await?;
+        }
+        self.counted(scene, Subject::Digest).await
+    }
+
+    /// The bulletin of what was counted instead of told, as it comes once the window is over.
+    async fn counted(&self, scene: Scene, subject: Subject) -> Result<Told, Error> {
         self.windows_end().await?;
         self.operator.recover().await?;
-        let is_bulletin = |notice: &Notice| matches!(notice, Notice::Bulletin(_));
-        // There are two where a window's end fell between them.
-        let told = self.published(scene, None, is_bulletin).await?.pop();
+        let is_it = |notice: &Notice| matches!(notice, Notice::Bulletin(bulletin) if bulletin.subject == subject);
+        let told = self.published(scene, None, is_it).await?.pop();
         told.ok_or_else(|| Error::trouble("nobody was told"))
     }
 
@@ -420,25 +445,14 @@ fn taken(texts: &mut BTreeMap<String, String>, protocol: &str) -> Result<String,
     text.ok_or_else(|| Error::trouble(format!("a message has no text for {protocol}")))
 }
 
-/// A policy with one control in this mode. It knows who makes the bad states, and whoever runs the demo.
+/// A policy with one control in this mode.
 fn policy(control: &str, mode: Mode) -> Policy {
-    let person = |name: &str, principals: &[&str]| Person {
-        name: name.to_owned(),
-        slack: None,
-        principals: principals.iter().map(|arn| (*arn).to_owned()).collect(),
-    };
     Policy {
         controls: [(control.to_owned(), mode)].into(),
-        people: vec![person("alice", &ALICE), person("bob", &[CALLER])],
+        people: super::people(),
         ..Policy::observe()
     }
 }
-
-/// Who made the calls of the samples.
-const ALICE: [&str; 2] = [
-    "arn:aws:iam::123456789012:user/alice",
-    "arn:aws:sts::123456789012:assumed-role/developer/alice",
-];
 
 /// The bad state was made a moment ago, and not when the sample was recorded.
 fn now(mut staged: Staged) -> Staged {

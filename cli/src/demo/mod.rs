@@ -8,10 +8,11 @@ use quell_engine::{
     Description, Meta, Mode, Outcome, Safety,
     aws::Call,
     ledger::{Record, Status},
-    policy::Policy,
+    policy::{Person, Policy},
 };
 use quell_local::{
     Cloud, Emulator, Stack,
+    cloud::CALLER,
     scenario::{self, Staged},
 };
 use serde::Serialize;
@@ -110,7 +111,7 @@ impl Demo {
             .map_err(|error| Error::Trouble(error.into()))?;
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
-        stack.apply_policy(&Policy::by_name(Mode::Enforce, REGISTRY)).await?;
+        stack.apply_policy(&policy()).await?;
         let environment = stack.environment("act");
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         let url = operator.door.url();
@@ -119,7 +120,7 @@ impl Demo {
         terminal::progress("making the bad states");
         let mut stages = Vec::new();
         for meta in REGISTRY {
-            stages.push((*meta, scenario::stage(&cloud, meta.id, "demo").await?));
+            stages.push((*meta, stack.stage(meta.id, "demo").await?));
         }
 
         let mut shown = Vec::new();
@@ -168,6 +169,27 @@ impl Demo {
         }
     }
 }
+
+/// Every control is enforced.
+pub(crate) fn policy() -> Policy {
+    Policy { people: people(), ..Policy::by_name(Mode::Enforce, REGISTRY) }
+}
+
+/// Who makes the bad states, and whoever runs this: another person, who may undo what came of them.
+fn people() -> Vec<Person> {
+    let person = |name: &str, principals: &[&str]| Person {
+        name: name.to_owned(),
+        slack: None,
+        principals: principals.iter().map(|arn| (*arn).to_owned()).collect(),
+    };
+    vec![person("alice", &ALICE), person("bob", &[CALLER])]
+}
+
+/// Who made the calls of the samples.
+const ALICE: [&str; 2] = [
+    "arn:aws:iam::123456789012:user/alice",
+    "arn:aws:sts::123456789012:assumed-role/developer/alice",
+];
 
 /// What AWS, the ledger and a subscriber of the topic say, asked with clients of the demo's own.
 async fn read_back(

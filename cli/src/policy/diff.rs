@@ -4,7 +4,7 @@ use std::fmt;
 
 use quell_engine::{
     Meta, Mode,
-    policy::{Digest, Limits, Notify, Person, Policy, Route, Scope},
+    policy::{Digest, Limits, Notify, Person, Policy, Route, Scope, Trusted},
     text,
 };
 use serde::Serialize;
@@ -50,6 +50,8 @@ pub(crate) fn diff(old: &Policy, new: &Policy, known: &[&'static Meta]) -> Vec<C
     changes.extend(of_people(&old.people, &new.people));
     changes.extend(of_notify(&old.notify, &new.notify));
     changes.extend(of_routes(&old.routes, &new.routes));
+    changes.extend(of_trusted(&old.trusted, &new.trusted));
+    changes.extend(of_list("sweep.fix_backlog", [&old.sweep.fix_backlog, &new.sweep.fix_backlog]));
     changes
 }
 
@@ -205,6 +207,28 @@ fn route(route: &Route) -> String {
     format!("{what} to {}", to.join(" and "))
 }
 
+fn of_trusted(old: &Trusted, new: &Trusted) -> Vec<Change> {
+    [
+        ("trusted.accounts", [&old.accounts, &new.accounts]),
+        ("trusted.organisations", [&old.organisations, &new.organisations]),
+        ("trusted.cidrs", [&old.cidrs, &new.cidrs]),
+        ("trusted.prefix_lists", [&old.prefix_lists, &new.prefix_lists]),
+    ]
+    .into_iter()
+    .flat_map(|(name, lists)| of_list(name, lists))
+    .collect()
+}
+
+/// Each entry that is on one side only.
+fn of_list(name: &str, [old, new]: [&Vec<String>; 2]) -> Vec<Change> {
+    let nothing = || "nothing".to_owned();
+    let gone = old.iter().filter(|one| !new.contains(one));
+    let added = new.iter().filter(|one| !old.contains(one));
+    gone.map(|one| change(name, shown(one), nothing()))
+        .chain(added.map(|one| change(name, nothing(), shown(one))))
+        .collect()
+}
+
 fn person(person: &Person) -> String {
     let mut known_by: Vec<String> = person.principals.iter().map(|arn| shown(arn)).collect();
     known_by.extend(person.slack.as_deref().map(|id| format!("Slack {}", shown(id))));
@@ -255,6 +279,23 @@ mod tests {
             ]
         );
         assert_eq!(between(new, "").last().unwrap(), "routes: [critical] to C012AB3CD -> nothing");
+    }
+
+    #[test]
+    fn who_is_trusted_and_whose_backlog_is_fixed_is_told_one_by_one() {
+        let old = "[trusted]\naccounts = ['111122223333', '444455556666']\n[sweep]\nfix_backlog = ['ec2-imdsv2']";
+        let new = "[trusted]\naccounts = ['444455556666']\norganisations = ['o-a1b2c3d4e5']\ncidrs = ['203.0.113.0/24']\nprefix_lists = ['pl-0a1b2c3d']\n[sweep]\nfix_backlog = ['*']";
+        assert_eq!(
+            between(old, new),
+            [
+                "trusted.accounts: 111122223333 -> nothing",
+                "trusted.organisations: nothing -> o-a1b2c3d4e5",
+                "trusted.cidrs: nothing -> 203.0.113.0/24",
+                "trusted.prefix_lists: nothing -> pl-0a1b2c3d",
+                "sweep.fix_backlog: ec2-imdsv2 -> nothing",
+                "sweep.fix_backlog: nothing -> *",
+            ]
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use quell_controls::REGISTRY;
 use quell_engine::{
     Mode,
     ledger::{LedgerError, PublishError, PublishedPolicy},
-    policy::{Policy as Rules, acts, ceiling_parameter},
+    policy::{Policy as Rules, Trusted, acts, ceiling_parameter},
     text,
 };
 use serde::Serialize;
@@ -28,6 +28,7 @@ mod file;
 
 use diff::Change;
 use file::{Checked, Problem};
+pub(crate) use file::{is_account, is_region};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   quell policy check
@@ -401,6 +402,21 @@ async fn ceilings(place: &Place) -> Result<Option<BTreeMap<String, bool>>, Error
         Ok((function.clone(), is_acting.map_err(|error| Error::trouble(error.to_string()))?))
     });
     acting.collect::<Result<_, _>>().map(Some)
+}
+
+/// Whom a policy file trusts, and the file's name. By default that of this folder; nobody, if there is none.
+pub(crate) fn trusted(path: Option<&Path>) -> Result<(Trusted, Option<String>), Error> {
+    let default = Path::new("quell.toml");
+    let path = match path {
+        Some(path) => path,
+        None if default.exists() => default,
+        None => return Ok((Trusted::NOBODY, None)),
+    };
+    let name = name(path);
+    match read(path)? {
+        Ok(file) => Ok((file.policy.trusted, Some(name))),
+        Err(problems) => Err(Error::trouble(not_valid(&name, &problems).to_string())),
+    }
 }
 
 fn read(path: &Path) -> Result<Result<Checked, Vec<Problem>>, Error> {

@@ -21,12 +21,12 @@ use crate::{Error, place::Place, records, terminal};
 mod charts;
 mod markdown;
 mod model;
-mod page;
+pub(crate) mod page;
 #[cfg(test)]
 mod sample;
 mod tally;
-mod untrusted;
-mod words;
+pub(crate) mod untrusted;
+pub(crate) mod words;
 
 use model::Model;
 use tally::Tally;
@@ -152,14 +152,14 @@ fn unreached(error: LedgerError) -> Error {
 
 /// A file that is there in full, or as it was before.
 #[derive(Debug)]
-struct Replaced {
-    path: PathBuf,
+pub(crate) struct Replaced {
+    pub(crate) path: PathBuf,
     /// Beside it, until it is complete. None: it is no file but a terminal, a pipe or the like, and written to as it is.
     beside: Option<NamedTempFile>,
 }
 
 impl Replaced {
-    fn begin(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn begin(path: &Path) -> Result<Self, Error> {
         let trouble = |error: io::Error| {
             Error::trouble(format!("{} cannot be written: {error}", path.display()))
         };
@@ -181,7 +181,7 @@ impl Replaced {
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let beside = tempfile::Builder::new()
-            .prefix(".quell-report-")
+            .prefix(".quell-")
             // The process's mask takes away from it, as from any new file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")))
@@ -192,7 +192,7 @@ impl Replaced {
         Ok(Self { path, beside: Some(beside) })
     }
 
-    fn end(self, text: &str) -> Result<(), Error> {
+    pub(crate) fn end(self, text: &str) -> Result<(), Error> {
         let Self { path, beside } = self;
         let written = match beside {
             None => fs::write(&path, text),

@@ -21,6 +21,24 @@ const SCRIPT: &str = include_str!("page.js");
 /// The whole page.
 pub(super) fn page(model: &Model) -> String {
     let title = format!("Quell report, {}", words::period(model));
+    document(
+        &title,
+        &html! {
+            header { (head(model)) }
+            main {
+                @if model.totals.records == 0 && model.exemptions.total == 0 {
+                    (empty(model))
+                } @else {
+                    (sections(model))
+                }
+            }
+            footer { (foot(model)) }
+        },
+    )
+}
+
+/// A page around this, which asks nobody for anything.
+pub(crate) fn document(title: &str, body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,15 +52,7 @@ pub(super) fn page(model: &Model) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header { (head(model)) }
-                main {
-                    @if model.totals.records == 0 && model.exemptions.total == 0 {
-                        (empty(model))
-                    } @else {
-                        (sections(model))
-                    }
-                }
-                footer { (foot(model)) }
+                (body)
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -184,7 +194,7 @@ fn listed<T>(list: &List<T>, none: &str, show: impl Fn(&[T]) -> Markup) -> Marku
 }
 
 /// The head of a column.
-struct Column {
+pub(crate) struct Column {
     name: String,
     kind: Kind,
     /// How the rows are ordered by it at first.
@@ -192,7 +202,7 @@ struct Column {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     /// Right-aligned, and sorted by its value; the largest first.
     Number,
@@ -204,30 +214,30 @@ enum Kind {
     Command,
 }
 
-fn column(name: &str, kind: Kind) -> Column {
+pub(crate) fn column(name: &str, kind: Kind) -> Column {
     Column { name: name.to_owned(), kind, sorted: None }
 }
 
-fn sorted(name: &str, kind: Kind, order: &'static str) -> Column {
+pub(crate) fn sorted(name: &str, kind: Kind, order: &'static str) -> Column {
     Column { sorted: Some(order), ..column(name, kind) }
 }
 
-struct Data {
-    shown: Markup,
+pub(crate) struct Data {
+    pub(crate) shown: Markup,
     /// What it is sorted by, if not by what is shown.
-    value: Option<String>,
-    class: &'static str,
+    pub(crate) value: Option<String>,
+    pub(crate) class: &'static str,
 }
 
-fn data(shown: Markup) -> Data {
+pub(crate) fn data(shown: Markup) -> Data {
     Data { shown, value: None, class: "" }
 }
 
-fn text(shown: &Untrusted) -> Data {
+pub(crate) fn text(shown: &Untrusted) -> Data {
     Data { class: "name", ..data(html! { (shown) }) }
 }
 
-fn number(count: u64) -> Data {
+pub(crate) fn number(count: u64) -> Data {
     let class = if count == 0 { "number zero" } else { "number" };
     Data { shown: html! { (thousands(count)) }, value: Some(count.to_string()), class }
 }
@@ -245,7 +255,7 @@ fn time(at: Timestamp, more: Markup) -> Data {
     }
 }
 
-fn severity(severity: Severity) -> Data {
+pub(crate) fn severity(severity: Severity) -> Data {
     let (rank, class) = match severity {
         Severity::Critical => (4, "severity critical"),
         Severity::High => (3, "severity high"),
@@ -260,7 +270,7 @@ fn command(line: &str) -> Data {
 }
 
 /// A table in a box of its own. The first cell of each row is its head.
-fn table(caption: &str, columns: &[Column], rows: Vec<Vec<Data>>) -> Markup {
+pub(crate) fn table(caption: &str, columns: &[Column], rows: Vec<Vec<Data>>) -> Markup {
     html! {
         div.scroll role="region" aria-label=(caption) tabindex="0" {
             table.sortable {

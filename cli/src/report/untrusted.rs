@@ -11,10 +11,10 @@ const KEPT: usize = 1024;
 /// as inline code in Markdown, and as a JSON string.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
-pub(super) struct Untrusted(String);
+pub(crate) struct Untrusted(String);
 
 impl Untrusted {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(text::cut(text, KEPT))
     }
 

@@ -9,7 +9,7 @@ pub(super) fn day(time: Timestamp) -> String {
     time.strftime("%-d %B %Y").to_string()
 }
 
-pub(super) fn minute(time: Timestamp) -> String {
+pub(crate) fn minute(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
@@ -50,7 +50,7 @@ pub(super) fn bucket(bucket: Bucket, before: Option<Bucket>) -> String {
 }
 
 /// `12,345`
-pub(super) fn thousands(count: u64) -> String {
+pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -63,11 +63,11 @@ pub(super) fn thousands(count: u64) -> String {
 }
 
 /// `1 record`, `2 records`
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })
 }
 
-pub(super) fn severity(severity: Severity) -> &'static str {
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "critical",
         Severity::High => "high",

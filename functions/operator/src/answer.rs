@@ -99,11 +99,6 @@ impl Refusal {
         Self { status: 409, record: None, detail }
     }
 
-    /// Nothing is wrong with the order: it may be given again.
-    pub(crate) fn unavailable(detail: String) -> Self {
-        Self { status: 503, record: None, detail }
-    }
-
     pub(crate) fn about(mut self, record: &str) -> Self {
         self.record = Some(record.to_owned());
         self

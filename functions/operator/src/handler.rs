@@ -87,7 +87,9 @@ pub(crate) async fn serve(known: &'static [&'static Meta]) -> Result<(), lambda_
                 .map_err(|_| Failure::Setting("QUELL_FUNCTIONS"))?,
             slack: match variable("QUELL_SLACK_ROLE") {
                 Ok(role) => {
-                    let slack = Slack::new(aws, &role, variable("QUELL_SLACK_FUNCTION")?);
+                    let function = variable("QUELL_SLACK_FUNCTION")?;
+                    let slack =
+                        Slack::new(aws, &role, function, variable("QUELL_SLACK_WORKSPACE")?);
                     Some(slack.map_err(|_| Failure::Setting("QUELL_SLACK_ROLE"))?)
                 }
                 // Nobody may give orders in Slack.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use quell_engine::{
     CallError, Outcome,
     ledger::{Counts, Due, Exemption, LedgerError, Order, Record, Status, Verb},
-    notify::{self, Bulletin, Message, Notice},
+    notify::{self, Message},
     text,
 };
 use serde_json::{Value, json};
@@ -120,13 +120,9 @@ async fn tell_counts(operator: &Operator, counts: &Counts) -> Result<Done, CallE
     let Some(counts) = operator.ledger.take_counts(counts, operator.now).await? else {
         return Ok(Done::Overtaken);
     };
-    let bulletin = Bulletin::of(&counts);
-    let done = if bulletin.is_some() { Done::Told } else { Done::Heeded };
-    if let Some(bulletin) = bulletin {
-        operator.topic.say(&Notice::Bulletin(bulletin)).await?;
-    }
+    let is_told = operator.topic.tell_counts(&counts).await?;
     operator.ledger.forget_counts(&counts).await?;
-    Ok(done)
+    Ok(if is_told { Done::Told } else { Done::Heeded })
 }
 
 /// Has an order heeded of which the word may have been lost. Again and again while it stands, but ever less often: what
@@ -246,6 +242,7 @@ fn message(
         event: notify::Event { id: String::new(), time: None, finding: None },
         actor: None,
         detected: operator.now,
+        since: None,
         changes: Vec::new(),
         applied: false,
         verified: None,

@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>
 
 use aws_smithy_types::base64;
-use quell_engine::policy::{Person, Policy};
+use quell_engine::policy::Policy;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,10 +38,18 @@ impl Caller {
         })
     }
 
-    /// Whether this is somebody else than who did it. Whoever is not known counts as the same person.
-    pub(crate) fn is_other_than(&self, actor: Option<&str>) -> bool {
-        let actor = actor.and_then(|arn| self.policy.person(arn)).map(|Person { name, .. }| name);
-        matches!((actor, &self.person), (Some(actor), Some(person)) if actor != person)
+    /// The person, where somebody else is needed than who made the change. Whoever is not known counts as the same.
+    pub(crate) fn other_than(&self, actor: &str, to: &str) -> Result<&str, Refusal> {
+        let person = self.known(to)?;
+        match self.policy.person(actor).map(|did| did.name.as_str()) {
+            Some(did) if did != person => Ok(person),
+            Some(_) => Err(Refusal::forbidden(format!(
+                "{person} made the change; somebody else must {to}"
+            ))),
+            None => Err(Refusal::forbidden(format!(
+                "the change was made by {actor}, whom the policy does not know and who may be {person}; to {to}, let somebody add that principal to its [[people]] in quell.toml and apply it"
+            ))),
+        }
     }
 }
 
@@ -222,6 +230,7 @@ fn account_of(arn: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use quell_engine::policy::Person;
     use serde_json::json;
 
     use super::*;
@@ -322,12 +331,20 @@ mod tests {
             person: policy.person(arn).map(|person| person.name.clone()),
             policy: policy.clone(),
         };
-        assert!(caller(bob).is_other_than(Some(ALICE)));
-        assert!(!caller(bob).is_other_than(Some(bob)));
-        assert!(!caller(bob).is_other_than(Some(role)), "people are compared, not principals");
-        assert!(!caller(bob).is_other_than(None));
-        assert!(!caller(bob).is_other_than(Some("arn:aws:iam::123456789012:user/eve")));
-        assert!(!caller("arn:aws:iam::123456789012:user/eve").is_other_than(Some(ALICE)));
+        assert_eq!(caller(bob).other_than(ALICE, "approve it"), Ok("bob"));
+        let eve = "arn:aws:iam::123456789012:user/eve";
+        for (who, actor, says) in [
+            (bob, bob, "bob made the change; somebody else must approve it"),
+            // People are compared, not principals.
+            (bob, role, "bob made the change; somebody else must approve it"),
+            (bob, eve, "whom the policy does not know and who may be bob; to approve it, let"),
+            (eve, ALICE, "the policy knows nobody as arn:aws:iam::123456789012:user/eve"),
+            (eve, eve, "the policy knows nobody as"),
+        ] {
+            let refusal = caller(who).other_than(actor, "approve it").unwrap_err();
+            assert_eq!(refusal.status, 403);
+            assert!(refusal.detail.contains(says), "{who}, {actor}: {}", refusal.detail);
+        }
     }
 
     fn url(arn: Option<&str>, body: &str) -> Url {

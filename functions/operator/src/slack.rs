@@ -26,6 +26,8 @@ pub(crate) struct Slack {
     sessions: String,
     /// The ARN of `slack`.
     function: String,
+    /// The id of the workspace that the app is installed in: its members are whom the policy names.
+    workspace: String,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -36,10 +38,15 @@ pub(crate) struct RoleError(String);
 const SNOOZED: &str = "snoozed in Slack";
 
 impl Slack {
-    /// `role` is the ARN of the role of `slack-actions`, `function` that of `slack`.
-    pub(crate) fn new(aws: &Clients, role: &str, function: String) -> Result<Self, RoleError> {
+    /// `role` is the ARN of the role of `slack-actions`, `function` that of `slack`, `workspace` the id of Slack's.
+    pub(crate) fn new(
+        aws: &Clients,
+        role: &str,
+        function: String,
+        workspace: String,
+    ) -> Result<Self, RoleError> {
         let sessions = sessions(role).ok_or_else(|| RoleError(role.to_owned()))?;
-        Ok(Self { lambda: Client::new(aws.sdk()), sessions, function })
+        Ok(Self { lambda: Client::new(aws.sdk()), sessions, function, workspace })
     }
 
     /// Whether this principal brings what people press in Slack.
@@ -63,7 +70,11 @@ impl Slack {
             }
         };
         let verb = verb(pressed.action);
-        let ended = match operator.member(&pressed.team, &pressed.user).await {
+        let caller = match self.is_home_of(&pressed) {
+            Ok(()) => operator.member(&pressed.team, &pressed.user).await,
+            Err(refusal) => Err(refusal),
+        };
+        let ended = match caller {
             Ok(caller) => {
                 let ended = self.obey(operator, &caller, &pressed).await;
                 let ended = ended.map_err(|refusal| refusal.about(&pressed.button.record));
@@ -98,6 +109,17 @@ impl Slack {
             ),
         }
         answer
+    }
+
+    /// Members are known by their ids, which are those of one workspace.
+    fn is_home_of(&self, pressed: &Interaction) -> Result<(), Refusal> {
+        let teams = [Some(&pressed.team), pressed.home.as_ref()];
+        match teams.into_iter().flatten().find(|team| **team != self.workspace) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::forbidden(format!(
+                "only members of the workspace that Quell is installed in may press its buttons; this was pressed from workspace {other}"
+            ))),
+        }
     }
 
     async fn obey(
@@ -159,9 +181,9 @@ impl Slack {
 
     /// Asks for reason and days.
     async fn modal(&self, pressed: &Interaction) -> Result<(), CallError> {
-        let Interaction { trigger_id, button, channel, .. } = pressed;
+        let Interaction { trigger_id, button, channel, user, .. } = pressed;
         self.tell(json!({
-            "modal": {"trigger_id": trigger_id, "button": button, "channel": channel},
+            "modal": {"trigger_id": trigger_id, "button": button, "channel": channel, "user": user},
         }))
         .await
     }

@@ -1,11 +1,18 @@
-//! Public buckets.
+//! Public buckets, and buckets that lose what protects their data.
 
 use quell_controls::s3::{
-    block_public_access::BlockPublicAccess, public_acl::PublicAcl, public_policy::PublicPolicy,
+    account_public_access::AccountPublicAccess, block_public_access::BlockPublicAccess,
+    cross_account_policy::CrossAccountPolicy, destructive_lifecycle::DestructiveLifecycle,
+    encryption::Encryption, foreign_replication::ForeignReplication, public_acl::PublicAcl,
+    public_object::PublicObject, public_policy::PublicPolicy, versioning::Versioning,
 };
 use quell_engine::serve;
 
+#[rustfmt::skip]
+type Controls = (PublicAcl, PublicPolicy, BlockPublicAccess, Versioning, Encryption, DestructiveLifecycle,
+    CrossAccountPolicy, PublicObject, ForeignReplication, AccountPublicAccess);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve::<(PublicAcl, PublicPolicy, BlockPublicAccess)>().await
+    serve::<Controls>().await
 }

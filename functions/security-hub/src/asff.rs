@@ -228,7 +228,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::samples::{ORIGINAL, assert_inert, filled, hostile, message, wire};
+    use crate::{
+        hostile,
+        plain::tests::assert_inert,
+        samples::{ORIGINAL, filled, message},
+        stub::wire,
+    };
 
     const PLACE: Place<'_> = Place { account: "123456789012", region: "eu-west-1" };
 
@@ -296,12 +301,12 @@ mod tests {
 
         #[test]
         fn whatever_comes_keeps_the_limits_of_the_format(
-            texts in prop::collection::vec(hostile(), 1..6),
+            texts in prop::collection::vec(hostile::text(), 1..6),
             which in prop::sample::select(Outcome::ALL.to_vec()),
             millis in any::<i64>(),
         ) {
             let sent = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
-            let mut message = filled(which, &texts);
+            let mut message = filled(which, &texts, 2);
             message.detected = sent;
             let Some(finding) = finding(&message, PLACE, sent) else { return Ok(()) };
             let finding = wire(finding);

@@ -9,7 +9,9 @@ use aws_sdk_securityhub::{
     Client,
     types::{AwsSecurityFinding, AwsSecurityFindingIdentifier, NoteUpdate, WorkflowUpdate},
 };
-use quell_engine::{CallError, Clients, During as _, Finding, aws::CALL_TIME, text};
+use quell_engine::{
+    CallError, Clients, During as _, Finding, aws::CALL_TIME, ledger::LedgerError, text,
+};
 
 use crate::update::Update;
 
@@ -35,6 +37,10 @@ pub(crate) enum Undone {
     Refused { action: &'static str, said: String },
     #[error("{0}: too little time is left for the call")]
     Late(&'static str),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("another process is about to tell of it")]
+    Held,
 }
 
 const UPDATE: &str = "securityhub:BatchUpdateFindings";
@@ -42,11 +48,7 @@ const IMPORT: &str = "securityhub:BatchImportFindings";
 
 impl Hub {
     pub(crate) fn new(aws: &Clients) -> Self {
-        Self::of(Client::new(aws.sdk()))
-    }
-
-    pub(crate) fn of(client: Client) -> Self {
-        Self { client }
+        Self { client: Client::new(aws.sdk()) }
     }
 
     /// Tells what came of findings that are there, those that come to the same in one call, and returns those of which
@@ -173,7 +175,7 @@ fn said(code: Option<&str>, message: Option<&str>) -> String {
 }
 
 /// A call that is cut off in the middle would be neither done nor undone.
-fn is_late(deadline: Instant) -> bool {
+pub(crate) fn is_late(deadline: Instant) -> bool {
     deadline.saturating_duration_since(Instant::now()) < CALL_TIME + Duration::from_secs(1)
 }
 
@@ -183,7 +185,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::samples::Stub;
+    use crate::stub::Stub;
 
     const PRODUCT: &str = "arn:aws:securityhub:eu-west-1::product/aws/securityhub";
 
@@ -193,7 +195,7 @@ mod tests {
             Stub::answering([(200, done(0..100)), (200, done(100..150)), (200, done(900..901))]);
         let mut updates: BTreeMap<_, _> = (0..150).map(|n| (named(n), resolved("a"))).collect();
         updates.insert(named(900), resolved("b"));
-        assert!(Hub::of(stub.client()).update(&updates, soon()).await.is_empty());
+        assert!(Hub::new(&stub.clients()).update(&updates, soon()).await.is_empty());
         let sizes: Vec<_> = stub
             .requests()
             .iter()
@@ -216,7 +218,7 @@ mod tests {
         let stub = Stub::answering([(200, answer)]);
         // The third is in neither list.
         let updates = (0..3).map(|n| (named(n), resolved("a"))).collect();
-        let undone = Hub::of(stub.client()).update(&updates, soon()).await;
+        let undone = Hub::new(&stub.clients()).update(&updates, soon()).await;
         let why: Vec<_> = undone.iter().map(|(f, why)| format!("{}: {why}", f.id)).collect();
         assert_eq!(
             why,
@@ -237,7 +239,7 @@ mod tests {
             (200, json!({"ProcessedFindings": [], "UnprocessedFindings": []})),
         ] {
             let stub = Stub::answering([(status, answer.clone()), (status, answer)]);
-            let hub = Hub::of(stub.client());
+            let hub = Hub::new(&stub.clients());
             let updates = (0..2).map(|n| (named(n), resolved("a"))).collect();
             assert_eq!(hub.update(&updates, soon()).await.len(), 2, "{status}");
             let findings = (0..2).map(own).collect();
@@ -260,7 +262,7 @@ mod tests {
         ] {
             let stub = Stub::answering([(200, answer.clone())]);
             let findings = (0..3).map(own).collect();
-            let found = Hub::of(stub.client()).import(findings, soon()).await;
+            let found = Hub::new(&stub.clients()).import(findings, soon()).await;
             assert_eq!(found.keys().collect::<Vec<_>>(), undone, "{answer}");
         }
     }
@@ -268,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn no_call_begins_that_could_be_cut_off() {
         let stub = Stub::answering([]);
-        let hub = Hub::of(stub.client());
+        let hub = Hub::new(&stub.clients());
         let deadline = Instant::now() + CALL_TIME;
         let updates = [(named(1), resolved("a"))].into();
         let undone = hub.update(&updates, deadline).await;

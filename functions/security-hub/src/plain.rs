@@ -24,8 +24,15 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::hostile;
+
+    /// One visible line without markup and links.
+    pub(crate) fn assert_inert(line: &str) {
+        hostile::assert_inert(line);
+        assert!(!line.contains(['<', '>', '\n']), "{line:?}");
+    }
 
     #[test]
     fn what_is_blank_is_a_dash() {

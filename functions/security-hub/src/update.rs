@@ -70,7 +70,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::samples::{assert_inert, filled, hostile, message};
+    use crate::{
+        hostile,
+        plain::tests::assert_inert,
+        samples::{filled, message},
+    };
 
     #[test]
     fn each_outcome_that_people_hear_of_has_its_status_and_note() {
@@ -113,10 +117,10 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_is_a_note_that_security_hub_takes(
-            texts in prop::collection::vec(hostile(), 1..6),
+            texts in prop::collection::vec(hostile::text(), 1..6),
             which in prop::sample::select(Outcome::ALL.to_vec()),
         ) {
-            let note = note(&filled(which, &texts));
+            let note = note(&filled(which, &texts, 2));
             prop_assert!(note.encode_utf16().count() <= NOTE);
             prop_assert!(!note.trim().is_empty());
             assert_inert(&note);

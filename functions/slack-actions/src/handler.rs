@@ -10,7 +10,11 @@ use std::{
 use aws_sdk_secretsmanager::Client;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use quell_engine::{CallError, Clients, function_url, log, text};
+use quell_engine::{
+    CallError, Clients,
+    function_url::{self, Departure},
+    log, text,
+};
 use quell_slack::{
     Interaction, interaction,
     signature::{self, SignatureError},
@@ -132,16 +136,19 @@ impl Home {
         self.secret.verifies(Instant::now(), verifies, fetch).await
     }
 
-    /// Waits for the operator no longer than Slack would: it goes on, and tells the person itself.
+    /// Waits for the operator no longer than Slack would: once it was asked it goes on, and tells the person itself.
     async fn hand_on(&self, pressed: &Interaction, until: Instant) -> Ended {
         let action = pressed.action.id();
         let body = match serde_json::to_string(pressed) {
             Ok(body) => body,
             Err(error) => return Ended::Failed(error.to_string()),
         };
-        let called = function_url::post(&self.aws, &self.operator, body);
+        let departure = Departure::default();
+        let called = function_url::post(&self.aws, &self.operator, body, &departure);
         match timeout_at(until.into(), called).await {
-            Err(_) => Ended::StillAtWork(action),
+            Err(_) if departure.has_left() => Ended::StillAtWork(action),
+            // Lambda stops the process with the response: it never will.
+            Err(_) => Ended::Failed(format!("the operator was not reached in time for {action}")),
             Ok(Ok(reply)) if reply.status < 300 => Ended::HandedOn(action),
             Ok(Ok(reply)) => {
                 Ended::Failed(format!("the operator answered {action} with {}", reply.status))

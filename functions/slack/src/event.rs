@@ -1,52 +1,23 @@
 //! What the function is invoked with: messages from its queue, or a word from the operator.
 
-use quell_engine::notify::Notice;
+use quell_engine::{notify::Notice, queue::Batch};
 use quell_slack::{Alarm, Button};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Event {
-    Queue {
-        #[serde(rename = "Records")]
-        records: Vec<Item>,
-    },
-    Operator {
-        slack: Word,
-    },
-}
-
-/// An item of the queue.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Item {
-    pub(crate) message_id: String,
-    /// As it was given to the topic: its subscription delivers raw.
-    pub(crate) body: String,
+    Queue(Batch),
+    Operator { slack: Word },
 }
 
 /// What the operator has people told who pressed a button.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Word {
-    Modal { trigger_id: String, button: Button, channel: String },
+    Modal { trigger_id: String, button: Button, channel: String, user: String },
     Reply { channel: String, user: String, text: String },
-}
-
-/// Which items are to come again.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Failed {
-    pub(crate) batch_item_failures: Vec<FailedItem>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FailedItem {
-    pub(crate) item_identifier: String,
 }
 
 /// What people are to be told.
@@ -79,10 +50,9 @@ mod tests {
         let read = |event: Value| serde_json::from_value::<Event>(event);
         let batch =
             json!({"Records": [{"messageId": "1", "body": "{}", "eventSource": "aws:sqs"}]});
-        assert!(matches!(read(batch), Ok(Event::Queue { records }) if records.len() == 1));
+        assert!(matches!(read(batch), Ok(Event::Queue(batch)) if batch.deliveries.len() == 1));
         let button = Button::new("5f0c", "77c4").unwrap();
-        let modal =
-            json!({"slack": {"modal": {"trigger_id": "1.2", "button": button, "channel": "C1"}}});
+        let modal = json!({"slack": {"modal": {"trigger_id": "1.2", "button": button, "channel": "C1", "user": "U1"}}});
         assert!(matches!(read(modal), Ok(Event::Operator { slack: Word::Modal { .. } })));
         let reply = json!({"slack": {"reply": {"channel": "C1", "user": "U1", "text": "no"}}});
         assert!(matches!(read(reply), Ok(Event::Operator { slack: Word::Reply { .. } })));

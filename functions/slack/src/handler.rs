@@ -1,24 +1,23 @@
 //! The function behind the Lambda Runtime API.
 
-use std::{
-    env,
-    sync::OnceLock,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{env, sync::OnceLock, time::Instant};
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use quell_engine::{
     Clients,
     aws::{CALL_TIME, is_this_machine, web},
     ledger::Ledger,
-    log, text,
+    log,
+    queue::{Answer, Delivery},
+    serve::deadline,
+    text,
 };
 use quell_slack::Slack;
 use serde_json::{Value, json};
 
 use crate::{
     bearer::Bearer,
-    event::{Event, Failed, FailedItem, Item},
+    event::Event,
     person::{self, PersonError},
     speaker::Speaker,
 };
@@ -51,6 +50,7 @@ struct Home {
     slack: Slack,
     bearer: Bearer,
     channel: String,
+    has_buttons: bool,
 }
 
 /// Serves until Lambda ends the process.
@@ -91,7 +91,12 @@ impl Home {
             ledger: Ledger::new(&aws, variable("QUELL_LEDGER_TABLE")?),
             slack,
             bearer: Bearer::new(&aws, variable("QUELL_SLACK_SECRET")?),
-            channel: env::var("QUELL_SLACK_CHANNEL").unwrap_or_default(),
+            channel: variable("QUELL_SLACK_CHANNEL")?,
+            has_buttons: match variable("QUELL_SLACK_BUTTONS")?.as_str() {
+                "yes" => true,
+                "no" => false,
+                _ => return Err(Failure::Setting("QUELL_SLACK_BUTTONS")),
+            },
         })
     }
 
@@ -102,7 +107,9 @@ impl Home {
         deadline: Instant,
     ) -> Result<Value, Failure> {
         match serde_json::from_value(event).map_err(|_| Failure::Unknown)? {
-            Event::Queue { records } => Ok(json!(self.say(&records, request_id, deadline).await)),
+            Event::Queue(batch) => {
+                Ok(json!(self.say(&batch.deliveries, request_id, deadline).await))
+            }
             Event::Operator { slack: word } => {
                 Ok(person::tell(&self.slack, &self.bearer, &word).await?)
             }
@@ -110,10 +117,11 @@ impl Home {
     }
 
     /// Says each, in their order. What could not be said comes again.
-    async fn say(&self, items: &[Item], request_id: &str, deadline: Instant) -> Failed {
-        let Self { ledger, slack, bearer, channel } = self;
-        let speaker = Speaker { ledger, slack, bearer, channel, deadline, request_id };
-        let mut failed = Failed::default();
+    async fn say(&self, items: &[Delivery], request_id: &str, deadline: Instant) -> Answer {
+        let Self { ledger, slack, bearer, channel, has_buttons } = self;
+        let has_buttons = *has_buttons;
+        let speaker = Speaker { ledger, slack, bearer, channel, has_buttons, deadline, request_id };
+        let mut failed = Vec::new();
         let mut goes_on = true;
         for item in items {
             let id = item.message_id.as_str();
@@ -126,9 +134,9 @@ impl Home {
                 let detail = text::one_line(&error.to_string());
                 tracing::error!(target: "quell_slack", item = id, detail, "not said");
             }
-            failed.batch_item_failures.push(FailedItem { item_identifier: id.to_owned() });
+            failed.push(id.to_owned());
         }
-        failed
+        failed.into_iter().collect()
     }
 }
 
@@ -137,10 +145,4 @@ const STAND_IN: &str = "QUELL_SLACK_STAND_IN";
 
 fn variable(name: &'static str) -> Result<String, Failure> {
     env::var(name).ok().filter(|value| !value.is_empty()).ok_or(Failure::Setting(name))
-}
-
-/// Lambda's deadline. One in the past comes from a local emulator of Lambda: then a common timeout is assumed.
-fn deadline(deadline: SystemTime) -> Instant {
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or(Duration::from_secs(60));
-    Instant::now() + left
 }

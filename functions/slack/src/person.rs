@@ -1,7 +1,7 @@
 //! What the operator has a person told who pressed a button.
 
 use quell_engine::text;
-use quell_slack::{Credential, Posting, Slack, SlackError, modal};
+use quell_slack::{Credential, Posting, Slack, SlackError, credential::Token, modal};
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,29 +42,41 @@ async fn tell_with(
 ) -> Result<Value, PersonError> {
     let Credential::Bot(token) = credential else { return Err(PersonError::Webhook) };
     match word {
-        Word::Modal { trigger_id, button, channel } => {
+        Word::Modal { trigger_id, button, channel, user } => {
             match slack.open(token, trigger_id, &modal::exempt(button, channel)).await {
                 Ok(()) => Ok(json!({"modal": "opened"})),
+                // By an attempt whose answer was lost.
+                Err(error) if error.is(&["exchanged_trigger_id", "trigger_exchanged"]) => {
+                    Ok(json!({"modal": "opened before"}))
+                }
                 // Three seconds after the press nothing can be opened any more, however often it is tried.
-                Err(error)
-                    if error.is(&[
-                        "expired_trigger_id",
-                        "trigger_expired",
-                        "exchanged_trigger_id",
-                        "trigger_exchanged",
-                    ]) =>
-                {
+                Err(error @ SlackError::Refused { .. }) => {
                     tracing::warn!(target: "quell_slack", detail = text::one_line(&error.to_string()), "no modal");
-                    Ok(json!({"modal": "expired"}))
+                    let text = format!(
+                        "Not done: Slack did not open the form in which you say why. Press the button again, or use `quell exempt add --record {} --days 7 --reason REASON`",
+                        button.record
+                    );
+                    whisper(slack, token, channel, user, &text).await?;
+                    Ok(json!({"modal": "not opened"}))
                 }
                 Err(error) => Err(error.into()),
             }
         }
         Word::Reply { channel, user, text } => {
-            let text = text::phrase_up_to(text, 1500);
-            let posting = Posting { text, blocks: json!([]) };
-            slack.whisper(token, channel, user, &posting).await?;
+            whisper(slack, token, channel, user, text).await?;
             Ok(json!({"reply": "said"}))
         }
     }
+}
+
+/// Says what only this person sees.
+async fn whisper(
+    slack: &Slack,
+    token: &Token,
+    channel: &str,
+    user: &str,
+    text: &str,
+) -> Result<(), SlackError> {
+    let posting = Posting { text: text::phrase_up_to(text, 1500), blocks: json!([]) };
+    slack.whisper(token, channel, user, &posting).await
 }

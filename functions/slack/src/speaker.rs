@@ -4,12 +4,16 @@
 //! dies between Slack's answer and the note, or never hears the answer, leaves a message behind that nobody knows of,
 //! and the next attempt posts it once more. Slack has no key by which it would know it again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use quell_engine::{
-    ledger::{Claim, Edition, Ledger, LedgerError, Shown, ThreadKey, record_id},
+    ledger::{Claim, Edition, Ledger, LedgerError, Outlet, Shown, record_id},
     notify::{Message, Notice},
+    queue::Delivery,
     text,
 };
 use quell_slack::{
@@ -19,15 +23,17 @@ use serde_json::json;
 
 use crate::{
     bearer::{Bearer, BearerError},
-    event::{Item, Told},
+    event::Told,
 };
 
 pub(crate) struct Speaker<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) slack: &'a Slack,
     pub(crate) bearer: &'a Bearer,
-    /// Where everything goes that names no channel. Empty: there is none.
+    /// Where everything goes that names no channel, or [`WEBHOOK`].
     pub(crate) channel: &'a str,
+    /// Whether anybody hears what is pressed.
+    pub(crate) has_buttons: bool,
     /// When Lambda ends the process.
     pub(crate) deadline: Instant,
     /// Of this invocation: SQS may deliver one item to two at once.
@@ -47,7 +53,9 @@ pub(crate) enum SpeakError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Button(#[from] ButtonError),
-    #[error("no channel is named; set the parameter SlackChannel")]
+    #[error(
+        "the secret holds a bot token, but SlackChannel names no channel; set that parameter to the id of one"
+    )]
     NoChannel,
     #[error("another process is about to say it")]
     Held,
@@ -104,6 +112,9 @@ impl Content {
     }
 }
 
+/// In place of a channel's id: an incoming webhook has its own.
+const WEBHOOK: &str = "webhook";
+
 /// How long it takes to say something once, at the most: two calls of Slack, and the ledger's.
 const ENOUGH: Duration = Duration::from_secs(20);
 
@@ -113,16 +124,17 @@ const SHORT: Duration = Duration::from_secs(5);
 impl Speaker<'_> {
     /// Says it in all of its channels, or returns the first reason why it could not be said in one. Where it was said
     /// it is not said again.
-    pub(crate) async fn say(&self, item: &Item) -> Result<(), SpeakError> {
-        let speech = Speech::of(&item.body)?;
+    pub(crate) async fn say(&self, item: &Delivery) -> Result<(), SpeakError> {
         let claimant = format!("{}/{}", self.request_id, item.message_id);
         let mut failed = None;
-        for channel in self.channels(&speech).await? {
-            if let Err(error) = self.say_in(&speech, &channel, &claimant).await {
-                let ends = error.is_of_all();
-                failed.get_or_insert(error);
-                if ends {
-                    break;
+        'said: for speech in Speech::all_of(&item.body)? {
+            for channel in self.channels(&speech).await? {
+                if let Err(error) = self.say_in(&speech, &channel, &claimant).await {
+                    let ends = error.is_of_all();
+                    failed.get_or_insert(error);
+                    if ends {
+                        break 'said;
+                    }
                 }
             }
         }
@@ -132,12 +144,12 @@ impl Speaker<'_> {
     async fn channels(&self, speech: &Speech) -> Result<Vec<String>, SpeakError> {
         if let Credential::Webhook(_) = self.bearer.credential().await? {
             // It leads to one channel, whatever is named.
-            return Ok(vec!["webhook".to_owned()]);
+            return Ok(vec![WEBHOOK.to_owned()]);
         }
         if !speech.channels.is_empty() {
             return Ok(speech.channels.clone());
         }
-        if self.channel.is_empty() {
+        if self.channel == WEBHOOK {
             return Err(SpeakError::NoChannel);
         }
         Ok(vec![self.channel.to_owned()])
@@ -152,8 +164,8 @@ impl Speaker<'_> {
         if self.left() < ENOUGH {
             return Err(SpeakError::NoTime);
         }
-        let key = ThreadKey { record: &speech.record, channel };
-        let claimed = self.ledger.claim_thread(key, &speech.edition, claimant, Timestamp::now());
+        let thread = Outlet::Thread { record: &speech.record, channel };
+        let claimed = self.ledger.claim_outlet(thread, &speech.edition, claimant, Timestamp::now());
         let shown = match claimed.await? {
             Claim::Granted(shown) => shown,
             Claim::Outdated => return Ok(()),
@@ -162,12 +174,13 @@ impl Speaker<'_> {
         match self.show(speech, channel, shown).await {
             Ok(shown) => {
                 let now = Timestamp::now();
-                let kept = self.ledger.keep_thread(key, &speech.edition, claimant, &shown, now);
+                let (ledger, edition) = (self.ledger, &speech.edition);
+                let kept = ledger.keep_outlet(thread, edition, claimant, Some(&shown), now);
                 Ok(kept.await?)
             }
             Err(error) => {
                 // Whether this works or not: the claim runs out.
-                if let Err(left) = self.ledger.leave_thread(key, claimant).await {
+                if let Err(left) = self.ledger.leave_outlet(thread, claimant).await {
                     tracing::warn!(target: "quell_slack", detail = text::one_line(&left.to_string()), "kept a claim");
                 }
                 Err(error)
@@ -226,7 +239,7 @@ impl Speaker<'_> {
                 return Ok(Shown { channel: channel.to_owned(), message: String::new() });
             }
         };
-        let posting = speech.content.posting(true)?;
+        let posting = speech.content.posting(self.has_buttons)?;
         if let Some(Shown { channel, message }) = shown.filter(|shown| !shown.message.is_empty()) {
             let there = Posted { channel: channel.clone(), ts: message.clone() };
             let updated = match self.slack.update(token, &there, &posting).await {
@@ -278,28 +291,37 @@ fn plainly(posting: &Posting, error: &SlackError) -> Posting {
 }
 
 impl Speech {
-    fn of(body: &str) -> Result<Self, serde_json::Error> {
-        // What belongs to no record is known again by what it says.
-        let other = |posting: Posting, channels: Vec<String>| Self {
-            record: record_id(&["said", body]),
+    /// What an item has said: of a bulletin, in each channel what would have been said there.
+    fn all_of(body: &str) -> Result<Vec<Self>, serde_json::Error> {
+        // What belongs to no record is known again by what it says, and where.
+        let other = |posting: Posting, channel: Option<&str>| Self {
+            record: record_id(&["said", body, channel.unwrap_or_default()]),
             edition: Edition::new(Timestamp::UNIX_EPOCH, 0),
-            channels,
+            channels: channel.map(str::to_owned).into_iter().collect(),
             content: Content::Other(posting),
         };
         Ok(match Told::parse(body)? {
-            Told::Alarm(alarm) => other(alarm.posting(), Vec::new()),
+            Told::Alarm(alarm) => vec![other(alarm.posting(), None)],
             Told::Notice(Notice::Bulletin(bulletin)) => {
-                other(bulletin::posting(&bulletin), bulletin.channels.clone())
+                let named: BTreeSet<_> =
+                    bulletin.lines.iter().flat_map(|line| &line.channels).collect();
+                let said = |channel: &&String| {
+                    let part = bulletin.only(|line| line.channels.contains(channel))?;
+                    Some(other(bulletin::posting(&part), Some(channel)))
+                };
+                let rest = bulletin.only(|line| line.channels.is_empty());
+                let rest = rest.map(|part| other(bulletin::posting(&part), None));
+                named.iter().filter_map(said).chain(rest).collect()
             }
             Told::Notice(Notice::Remediation(message)) => {
                 // An undo goes on where the fix was told.
                 let record = message.undoes.as_ref().or(message.record.as_ref());
-                Self {
+                vec![Self {
                     record: record.cloned().unwrap_or_else(|| record_id(&["said", body])),
                     edition: Edition::new(message.detected, message.revision),
                     channels: message.channels.clone(),
                     content: Content::Message(message),
-                }
+                }]
             }
         })
     }

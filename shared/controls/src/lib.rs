@@ -17,7 +17,11 @@ pub mod quell;
 pub mod s3;
 #[cfg(feature = "sg")]
 pub mod sg;
+#[cfg(feature = "vpc")]
+pub mod vpc;
 
+#[cfg(feature = "sg")]
+mod cidr;
 mod partition;
 #[cfg(any(feature = "ami", feature = "ebs"))]
 mod region;
@@ -39,6 +43,17 @@ pub static REGISTRY: &[&Meta] = &[
     &cloudtrail::logging::Logging::META,
     &quell::rule_disabled::RuleDisabled::META,
     &quell::tampered::Tampered::META,
+    &vpc::subnet_public_ip::SubnetPublicIp::META,
+    &vpc::nacl_open_ingress::NaclOpenIngress::META,
+    &sg::default_rules::DefaultRules::META,
+    &vpc::flow_logs::FlowLogs::META,
+    &s3::versioning::Versioning::META,
+    &s3::encryption::Encryption::META,
+    &s3::destructive_lifecycle::DestructiveLifecycle::META,
+    &s3::cross_account_policy::CrossAccountPolicy::META,
+    &s3::public_object::PublicObject::META,
+    &s3::foreign_replication::ForeignReplication::META,
+    &s3::account_public_access::AccountPublicAccess::META,
     &ebs::public_snapshot::PublicSnapshot::META,
     &ebs::shared_snapshot::SharedSnapshot::META,
     &ami::public_image::PublicImage::META,
@@ -60,6 +75,17 @@ pub type All = (
     cloudtrail::logging::Logging,
     quell::rule_disabled::RuleDisabled,
     quell::tampered::Tampered,
+    vpc::subnet_public_ip::SubnetPublicIp,
+    vpc::nacl_open_ingress::NaclOpenIngress,
+    sg::default_rules::DefaultRules,
+    vpc::flow_logs::FlowLogs,
+    s3::versioning::Versioning,
+    s3::encryption::Encryption,
+    s3::destructive_lifecycle::DestructiveLifecycle,
+    s3::cross_account_policy::CrossAccountPolicy,
+    s3::public_object::PublicObject,
+    s3::foreign_replication::ForeignReplication,
+    s3::account_public_access::AccountPublicAccess,
     ebs::public_snapshot::PublicSnapshot,
     ebs::shared_snapshot::SharedSnapshot,
     ami::public_image::PublicImage,
@@ -90,6 +116,17 @@ macro_rules! with_control {
             $crate::cloudtrail::logging::Logging,
             $crate::quell::rule_disabled::RuleDisabled,
             $crate::quell::tampered::Tampered,
+            $crate::vpc::subnet_public_ip::SubnetPublicIp,
+            $crate::vpc::nacl_open_ingress::NaclOpenIngress,
+            $crate::sg::default_rules::DefaultRules,
+            $crate::vpc::flow_logs::FlowLogs,
+            $crate::s3::versioning::Versioning,
+            $crate::s3::encryption::Encryption,
+            $crate::s3::destructive_lifecycle::DestructiveLifecycle,
+            $crate::s3::cross_account_policy::CrossAccountPolicy,
+            $crate::s3::public_object::PublicObject,
+            $crate::s3::foreign_replication::ForeignReplication,
+            $crate::s3::account_public_access::AccountPublicAccess,
             $crate::ebs::public_snapshot::PublicSnapshot,
             $crate::ebs::shared_snapshot::SharedSnapshot,
             $crate::ami::public_image::PublicImage,

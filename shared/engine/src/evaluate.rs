@@ -182,6 +182,11 @@ impl Record {
     }
 }
 
+/// The id of the first record that comes of a signal.
+pub(crate) fn first_record<C: Control>(signal: &Signal, target: &C::Target) -> String {
+    Ids::of_signal::<C>(signal).with_target(target).id(0)
+}
+
 fn parts<C: Control>(signal: &Signal, target: Option<&C::Target>) -> Vec<String> {
     vec![
         C::META.id.to_owned(),
@@ -225,6 +230,8 @@ struct Run<'a, C: Control> {
     facts: Option<Vec<String>>,
     /// Whether the intent is too large for the ledger.
     is_large: bool,
+    /// The sweep that found it as it was before the policy named the control.
+    backlog: Option<Timestamp>,
     /// Why it is parked or refused.
     reason: Option<String>,
     trouble: Option<CallError>,
@@ -288,6 +295,7 @@ impl<'a, C: Control> Run<'a, C> {
             notes: Vec::new(),
             facts: None,
             is_large: false,
+            backlog: None,
             reason: None,
             trouble: None,
             calls: Vec::new(),
@@ -543,12 +551,11 @@ impl<'a, C: Control> Run<'a, C> {
         let mut pause = Duration::from_millis(200);
         let mut seen = self.assess_again().await;
         for _ in 1..VERIFICATIONS {
-            let is_final = match (&seen, self.goal()) {
-                (Ok(Some(now)), Some(goal)) => C::same(now, goal),
-                (Ok(Some(now)), None) => C::plan(now).is_empty(),
-                (Ok(None), _) => true,
+            let is_final = match &seen {
+                Ok(Some(now)) => self.is_right(now),
+                Ok(None) => true,
                 // What the SDK has tried often enough is not tried as often again.
-                (Err(error), _) => error.kind != CallErrorKind::NotReady,
+                Err(error) => error.kind != CallErrorKind::NotReady,
             };
             if is_final || self.time_left() < pause + self.engine.call_time() {
                 break;
@@ -558,6 +565,11 @@ impl<'a, C: Control> Run<'a, C> {
             seen = self.assess_again().await;
         }
         seen
+    }
+
+    /// Whether nothing is left to do.
+    fn is_right(&self, now: &C::State) -> bool {
+        self.goal().map_or_else(|| C::plan(now).is_empty(), |goal| C::same(now, goal))
     }
 
     /// What an undo brings back.
@@ -681,9 +693,8 @@ impl<'a, C: Control> Run<'a, C> {
             }
         }
         let mut decision = self.policy.decide(&C::META, &subject, tags.as_ref(), self.engine.acts);
-        if matches!(self.signal.trigger, Trigger::Sweep { backlog: Some(_) })
-            && decision.mode > Mode::Observe
-        {
+        self.backlog = self.backlog_of();
+        if self.backlog.is_some() && decision.mode > Mode::Observe {
             decision = Decision { mode: Mode::Observe, withheld: Some(BACKLOG.to_owned()) };
         }
         if decision.withheld.is_none() {
@@ -749,6 +760,13 @@ impl<'a, C: Control> Run<'a, C> {
             ));
         }
         Ok(verdict)
+    }
+
+    /// A policy that is another by now named the control after the sweep looked.
+    fn backlog_of(&self) -> Option<Timestamp> {
+        let Trigger::Sweep { begun, is_backlog, modes } = &self.signal.trigger else { return None };
+        let is_backlog = *is_backlog || self.policy.modes(&C::META, self.engine.acts) != *modes;
+        is_backlog.then_some(*begun)
     }
 
     /// Whether the template or a person permitted it. What cannot be read permits nothing.
@@ -858,10 +876,7 @@ impl<'a, C: Control> Run<'a, C> {
             notes: self.notes.clone(),
             undoes,
             routed: self.routed.clone(),
-            backlog: match self.signal.trigger {
-                Trigger::Sweep { backlog } => backlog,
-                _ => None,
-            },
+            backlog: self.backlog,
         })
     }
 
@@ -947,6 +962,9 @@ impl<'a, C: Control> Run<'a, C> {
             Status::Fixed | Status::Undone | Status::Partial | Status::Failed => {
                 let seen = self.seen.and_then(|place| self.states.get(place));
                 record.result.after = seen.map(encode).transpose()?;
+                record.result.verified = seen
+                    .filter(|_| matches!(life.status, Status::Partial | Status::Failed))
+                    .map(|seen| self.is_right(seen));
             }
             _ => {}
         }
@@ -1152,7 +1170,7 @@ impl<'a, C: Control> Run<'a, C> {
         let tally = fold::tally(&C::META, record, notify, Timestamp::now());
         let Some(tally) = tally.filter(|_| !is_asked_for) else { return Ok(true) };
         match self.engine.ledger.count(&tally).await {
-            Ok(counted) => Ok(tally.is_told(counted)),
+            Ok(is_told) => Ok(is_told),
             // Rather once too often than not at all.
             Err(_) if tally.class() == fold::Class::Critical => Ok(true),
             // Not yet: what is in the way may be the flood itself.

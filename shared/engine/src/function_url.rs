@@ -9,7 +9,9 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
     sign::v4,
 };
-use aws_smithy_runtime_api::client::{http::HttpConnector as _, orchestrator::HttpRequest};
+use aws_smithy_runtime_api::client::{
+    connection::CaptureSmithyConnection, http::HttpConnector as _, orchestrator::HttpRequest,
+};
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 
 use crate::{CallError, CallErrorKind, Clients};
@@ -21,12 +23,30 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Posts JSON. It is for the caller to say how long that may take: whoever gives up has called all the same.
+/// Whether a call has left: before it has, nobody can have heard it.
+#[derive(Clone, Debug, Default)]
+pub struct Departure(CaptureSmithyConnection);
+
+impl Departure {
+    /// Whether the call was given to an open connection.
+    pub fn has_left(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+/// Posts JSON. It is for the caller to say how long that may take: whoever gives up once the call has left has called
+/// all the same.
 ///
 /// # Errors
 /// [`CallError`] if there is no answer, or nothing could be sent.
-pub async fn post(aws: &Clients, url: &str, json: String) -> Result<Reply, CallError> {
-    let request = signed(aws, url, json).await?;
+pub async fn post(
+    aws: &Clients,
+    url: &str,
+    json: String,
+    departure: &Departure,
+) -> Result<Reply, CallError> {
+    let mut request = signed(aws, url, json).await?;
+    request.add_extension(departure.0.clone());
     let no_answer = |reason: String| CallError::new(ACTION, CallErrorKind::NoAnswer, reason);
     let response =
         aws.connector().call(request).await.map_err(|error| no_answer(error.to_string()))?;

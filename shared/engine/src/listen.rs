@@ -88,8 +88,9 @@ impl Listen {
 pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
     let mut calls: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut types: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    let mut generators: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut config: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    // One rule for all types of resources: each control looks at its own.
+    let mut generators: (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
+    let mut config: (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     let mut analyzed: BTreeSet<&str> = BTreeSet::new();
     let mut states: BTreeSet<&str> = BTreeSet::new();
     for listen in controls.iter().flat_map(|control| control.listens) {
@@ -101,10 +102,12 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                 types.entry(min_severity.to_string()).or_default().extend(*wanted);
             }
             Listen::SecurityHub { generators: wanted, resource_type } => {
-                generators.entry(resource_type).or_default().extend(*wanted);
+                generators.0.insert(resource_type);
+                generators.1.extend(*wanted);
             }
             Listen::Config { rules, resource_type } => {
-                config.entry(resource_type).or_default().extend(*rules);
+                config.0.insert(resource_type);
+                config.1.extend(*rules);
             }
             Listen::AccessAnalyzer { resource_type } => {
                 analyzed.insert(resource_type);
@@ -141,7 +144,8 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
             }),
         ));
     }
-    for (resource_type, ends) in generators {
+    let (resource_types, ends) = generators;
+    if !ends.is_empty() {
         let ends: Vec<Value> = ends.into_iter().map(|end| json!({"suffix": end})).collect();
         rules.push((
             "SecurityHubFindings".to_owned(),
@@ -156,12 +160,13 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                     "Compliance": {"Status": ["FAILED", "WARNING"]},
                     "Workflow": {"Status": ["NEW", "NOTIFIED"]},
                     "RecordState": ["ACTIVE"],
-                    "Resources": {"Type": [resource_type]},
+                    "Resources": {"Type": resource_types},
                 }},
             }),
         ));
     }
-    for (resource_type, parts) in config {
+    let (resource_types, parts) = config;
+    if !parts.is_empty() {
         // No wildcards: EventBridge refuses patterns with several of them as too complex.
         let names: Vec<Value> = [""]
             .into_iter()
@@ -176,7 +181,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                 "detail-type": ["Config Rules Compliance Change"],
                 "detail": {
                     "configRuleName": names,
-                    "resourceType": [resource_type],
+                    "resourceType": resource_types,
                     "newEvaluationResult": {"complianceType": ["NON_COMPLIANT"]},
                 },
             }),

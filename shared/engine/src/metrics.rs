@@ -99,25 +99,7 @@ fn line(measured: &Measured<'_>, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Safety, Severity};
-
-    const META: Meta = Meta {
-        id: "s3-public-acl",
-        title: "",
-        risk: "",
-        severity: Severity::High,
-        safety: Safety::Safe,
-        reversible: true,
-        satisfies: &[],
-        function: "s3-exposure",
-        listens: &[],
-        discovers: &[],
-        reads: &[],
-        writes: &[],
-        baseline: false,
-        visible_within: 0,
-        source: "",
-    };
+    use crate::notify::samples::META;
 
     fn measured(outcome: Outcome, fixed: Option<u64>, open: Option<i64>) -> Value {
         let now = "2026-03-01T02:03:04.5Z".parse().unwrap();

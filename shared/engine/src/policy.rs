@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Meta, Safety, Severity};
+use crate::{Meta, Safety, Severity, ledger::record_id};
 
 /// How far a control goes, in ascending order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -146,7 +146,16 @@ pub struct Routed {
     pub channels: Vec<String>,
 }
 
+/// How many topics of routes hear of one message. They are told at the same time, before the message is told to all:
+/// more would keep those waiting who hear of everything.
+pub const MOST_TOPICS: usize = 10;
+
 impl Routed {
+    /// The topics that are told.
+    pub fn told(&self) -> &[String] {
+        &self.topics[..self.topics.len().min(MOST_TOPICS)]
+    }
+
     pub fn is_nowhere(&self) -> bool {
         self.topics.is_empty() && self.channels.is_empty()
     }
@@ -375,6 +384,14 @@ impl Policy {
         with > without
     }
 
+    /// All that the policy and the ceiling say of how far a control goes, as an id: another one is another rule.
+    pub fn modes(&self, meta: &Meta, acts: bool) -> String {
+        let scopes: Vec<_> = self.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
+        let mode = self.controls.get(meta.id);
+        let said = serde_json::to_string(&(mode, self.others, &scopes)).unwrap_or_default();
+        record_id(&["modes", &said, if acts { "act" } else { "observe" }])
+    }
+
     /// Whether the control is off for everything.
     pub fn is_off(&self, meta: &Meta) -> bool {
         let named = self.controls.get(meta.id).copied().unwrap_or(self.others);
@@ -574,26 +591,7 @@ mod tests {
     };
 
     use super::*;
-
-    const fn meta(id: &'static str, safety: Safety) -> Meta {
-        Meta {
-            id,
-            title: "",
-            risk: "",
-            severity: Severity::High,
-            safety,
-            reversible: true,
-            satisfies: &[],
-            function: "s3-exposure",
-            listens: &[],
-            discovers: &[],
-            reads: &[],
-            writes: &[],
-            baseline: false,
-            visible_within: 0,
-            source: "",
-        }
-    }
+    use crate::notify::samples::meta;
 
     static SAFE: Meta = meta("s3-public-acl", Safety::Safe);
     static RISKY: Meta = meta("ec2-imdsv2", Safety::NeedsApproval);

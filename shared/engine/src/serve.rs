@@ -477,7 +477,7 @@ impl Settings {
 }
 
 /// Lambda's deadline. One in the past comes from a local emulator of Lambda: then a common timeout is assumed.
-fn deadline(deadline: SystemTime) -> Instant {
+pub fn deadline(deadline: SystemTime) -> Instant {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or(Duration::from_secs(60));
     Instant::now() + left
 }

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,13 +16,13 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    Background, CallError, Clients, Control, Meta, Outcome, Plan, Report, Signal, Trigger,
-    aws::Call,
+    Background, CallError, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
     error::EventFailure,
-    evaluate::Engine,
+    evaluate::{Engine, first_record},
     ledger::{Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id},
     metrics,
-    policy::{Policy, Subject},
+    pace::Pace,
+    policy::{Policy, Subject, Trusted},
     serve::Controls,
     text,
 };
@@ -65,6 +65,8 @@ pub struct Round<'a> {
     course: Course,
     version: u64,
     pace: Pace,
+    /// What the policy says of the control that is swept.
+    modes: String,
     /// It ends here, and the next run goes on.
     is_over: bool,
     trouble: Vec<String>,
@@ -125,7 +127,8 @@ impl<'a> Round<'a> {
             begun,
             course,
             version,
-            pace: Pace::default(),
+            pace: Pace::of(aws),
+            modes: String::new(),
             is_over: false,
             trouble: Vec::new(),
         }))
@@ -159,9 +162,9 @@ impl<'a> Round<'a> {
         if self.is_over || is_done || C::META.discovers.is_empty() {
             return;
         }
-        // Whatever becomes of the sweep, what comes next of this control has one way to be decided.
-        let modes = modes(&self.policy, &C::META, self.engine.acts);
-        self.course.modes_now.entry(C::META.id.to_owned()).or_insert(modes);
+        // A sweep during which the policy changes went through with what it began with: the next one finds the backlog.
+        self.modes = self.policy.modes(&C::META, self.engine.acts);
+        self.course.modes_now.entry(C::META.id.to_owned()).or_insert_with(|| self.modes.clone());
         if self.policy.is_off(&C::META) {
             self.done::<C>();
             return;
@@ -259,7 +262,7 @@ impl<'a> Round<'a> {
             found.gone += 1;
             return Ok(());
         };
-        let (state, plan) = planned::<C>(&self.policy, state, baseline);
+        let (state, plan) = planned::<C>(&self.policy.trusted, state, baseline);
         if plan.is_empty() {
             if C::META.baseline {
                 self.keep_baseline::<C>(name, &state.seen, baseline).await?;
@@ -286,11 +289,15 @@ impl<'a> Round<'a> {
         let asked = if fixes_backlog { "asked" } else { "" };
         let violation = violation::<C>(&state.informed, &plan);
         let mut deduplication = record_id(&["sweep", mode.name(), &violation, &fixed, asked]);
-        let backlog = (self.is_backlog(C::META.id) && !fixes_backlog).then_some(self.begun);
+        let is_backlog = self.is_backlog(C::META.id) && !fixes_backlog;
         let mut report = None;
         for _ in 0..RECURRENCES {
             let signal = Signal {
-                trigger: Trigger::Sweep { backlog },
+                trigger: Trigger::Sweep {
+                    begun: self.begun,
+                    is_backlog,
+                    modes: self.modes.clone(),
+                },
                 deduplication: deduplication.clone(),
                 time: None,
                 actor: None,
@@ -298,6 +305,14 @@ impl<'a> Round<'a> {
                 finding: None,
                 ..self.signal.clone()
             };
+            // What is observed is judged again when it is seen again; the backlog is not.
+            let known = self.engine.ledger.read(&first_record::<C>(&signal, target)).await?;
+            if known.is_some_and(|known| known.intent.backlog.is_some()) {
+                let found = self.found::<C>();
+                found.resources += 1;
+                found.known += 1;
+                return Ok(());
+            }
             let ended = self.engine.evaluate(aws, control, &signal, target.clone()).await;
             let ended = ended.or_else(|failure| {
                 let reason = failure.to_string();
@@ -327,7 +342,7 @@ impl<'a> Round<'a> {
             }
         }
         if let Some(report) = report {
-            self.count::<C>(&report, backlog.is_some());
+            self.count::<C>(&report, is_backlog);
         }
         Ok(())
     }
@@ -352,7 +367,7 @@ impl<'a> Round<'a> {
 
     /// Whether the policy began to name the control after the last sweep that went through with it.
     fn is_backlog(&self, control: &str) -> bool {
-        self.course.modes.get(control) != self.course.modes_now.get(control)
+        self.course.modes.get(control) != Some(&self.modes)
     }
 
     async fn baselines<C: Control>(&mut self, names: &[String]) -> HashMap<String, Baseline> {
@@ -430,21 +445,21 @@ impl<'a> Round<'a> {
 }
 
 /// A state as it was seen, and with what only Quell knows.
-struct Informed<S> {
-    seen: Value,
-    informed: S,
+pub(crate) struct Informed<S> {
+    pub(crate) seen: Value,
+    pub(crate) informed: S,
 }
 
 /// What would be done with a resource, by the state that was seen.
-fn planned<C: Control>(
-    policy: &Policy,
+pub(crate) fn planned<C: Control>(
+    trusted: &Trusted,
     mut state: C::State,
     baseline: Option<&Baseline>,
 ) -> (Informed<C::State>, Plan<C::Change>) {
     let seen = serde_json::to_value(&state).unwrap_or_default();
     let kept = baseline.and_then(|kept| kept.before(None));
     let kept = kept.and_then(|kept| C::State::deserialize(kept).ok());
-    C::inform(&mut state, &Background { trusted: &policy.trusted, baseline: kept.as_ref() });
+    C::inform(&mut state, &Background { trusted, baseline: kept.as_ref() });
     let plan = C::plan(&state);
     (Informed { seen, informed: state }, plan)
 }
@@ -465,78 +480,6 @@ fn violation<C: Control>(state: &C::State, plan: &Plan<C::Change>) -> String {
     record_id(&changes.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// All that the policy and the ceiling say of how far a control goes: another text is another rule.
-fn modes(policy: &Policy, meta: &Meta, acts: bool) -> String {
-    let scopes: Vec<_> = policy.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
-    let mode = policy.controls.get(meta.id);
-    let said = serde_json::to_string(&(mode, policy.others, &scopes)).unwrap_or_default();
-    record_id(&["modes", &said, if acts { "act" } else { "observe" }])
-}
-
 fn ledger(error: LedgerError) -> EventFailure {
     EventFailure::Sweep(vec![error.to_string()])
-}
-
-/// When the next call of each service is within the budget.
-#[derive(Clone, Debug, Default)]
-struct Pace(BTreeMap<String, Instant>);
-
-impl Pace {
-    /// Counts calls that were made.
-    fn pay(&mut self, calls: &[Call]) {
-        let now = Instant::now();
-        for call in calls {
-            let free = self.0.entry(call.service.clone()).or_insert(now);
-            *free = (*free).max(now) + Duration::from_secs(1).div_f64(rate(&call.service));
-        }
-    }
-
-    fn pause(&self, now: Instant) -> Duration {
-        self.0.values().map(|free| free.saturating_duration_since(now)).max().unwrap_or_default()
-    }
-}
-
-/// Calls a second that a sweep makes of a service at most: a fifth of what AWS documents for an account and region, divided
-/// by the functions that sweep with it. Services that document nothing get little.
-///
-/// * EC2 refills 20 tokens a second for calls that read: a fifth is 4, for four functions.
-///   <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
-/// * CloudTrail takes 10 calls a second of those that read.
-///   <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html>
-/// * S3 documents nothing for calls about buckets; on objects it takes 5,500 a second.
-///   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>
-fn rate(service: &str) -> f64 {
-    match service {
-        "S3" => 10.0,
-        "EC2" => 1.0,
-        "CloudTrail" => 2.0,
-        _ => 1.0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn calls(service: &str, count: usize) -> Vec<Call> {
-        let call = Call {
-            service: service.to_owned(),
-            operation: "DescribeThings".to_owned(),
-            request_id: None,
-            ok: true,
-        };
-        vec![call; count]
-    }
-
-    #[test]
-    fn a_sweep_waits_as_long_as_its_calls_take_of_the_budget() {
-        let mut pace = Pace::default();
-        let now = Instant::now();
-        assert_eq!(pace.pause(now), Duration::ZERO);
-        pace.pay(&calls("EC2", 3));
-        pace.pay(&calls("S3", 5));
-        let pause = pace.pause(now);
-        assert!((Duration::from_secs(3)..Duration::from_secs(4)).contains(&pause), "{pause:?}");
-        assert_eq!(pace.pause(now + Duration::from_secs(10)), Duration::ZERO);
-    }
 }

@@ -75,8 +75,18 @@ def hurry():
 def patched(service):
     """moto's application for a service, made when the service is first called. EC2 alone takes a second to import."""
     if service == "ec2":
-        from patches import ec2_groups, ec2_metadata, ec2_quotas, ec2_rules, ec2_sharing
+        from patches import (
+            ec2_acls,
+            ec2_flow_logs,
+            ec2_groups,
+            ec2_metadata,
+            ec2_quotas,
+            ec2_rules,
+            ec2_sharing,
+        )
 
+        ec2_acls.apply()
+        ec2_flow_logs.apply()
         ec2_groups.apply()
         ec2_metadata.apply()
         ec2_quotas.apply()
@@ -91,6 +101,11 @@ def patched(service):
         from patches import cloudwatch_cbor
 
         cloudwatch_cbor.apply()
+    if service == "s3":
+        from patches import s3_configurations, s3_object_acl
+
+        s3_configurations.apply()
+        s3_object_acl.apply()
     if service == "securityhub":
         from patches import securityhub_findings
 

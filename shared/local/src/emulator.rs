@@ -146,7 +146,7 @@ pub enum EmulatorError {
 const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 
 /// What is run, by path under `emulator/`.
-const SCRIPTS: [(&str, &str); 11] = [
+const SCRIPTS: &[(&str, &str)] = &[
     ("serve.py", include_str!("../emulator/serve.py")),
     ("patches/__init__.py", include_str!("../emulator/patches/__init__.py")),
     ("patches/cloudwatch_cbor.py", include_str!("../emulator/patches/cloudwatch_cbor.py")),
@@ -155,11 +155,15 @@ const SCRIPTS: [(&str, &str); 11] = [
         include_str!("../emulator/patches/dynamodb_expressions.py"),
     ),
     ("patches/dynamodb_writes.py", include_str!("../emulator/patches/dynamodb_writes.py")),
+    ("patches/ec2_acls.py", include_str!("../emulator/patches/ec2_acls.py")),
+    ("patches/ec2_flow_logs.py", include_str!("../emulator/patches/ec2_flow_logs.py")),
     ("patches/ec2_groups.py", include_str!("../emulator/patches/ec2_groups.py")),
     ("patches/ec2_metadata.py", include_str!("../emulator/patches/ec2_metadata.py")),
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
     ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
+    ("patches/s3_configurations.py", include_str!("../emulator/patches/s3_configurations.py")),
+    ("patches/s3_object_acl.py", include_str!("../emulator/patches/s3_object_acl.py")),
     (
         "patches/securityhub_findings.py",
         include_str!("../emulator/patches/securityhub_findings.py"),

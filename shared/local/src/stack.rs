@@ -17,10 +17,11 @@ use tokio::{
 use crate::{
     Cloud, DeadLetterQueue, Deployment, FrontDoor, Function, SlackApi, Template,
     cloud::{ACCOUNT, REGION},
+    scenario::{self, Staged},
 };
 
 /// Parameters that deploy what is optional.
-pub const OPTIONS: [(&str, &str); 5] = [
+pub const OPTIONS: [(&str, &str); 7] = [
     ("SecurityHub", "yes"),
     ("ImportFindings", "yes"),
     ("RouteTopics", ROUTED),
@@ -32,6 +33,8 @@ pub const OPTIONS: [(&str, &str); 5] = [
         "SlackSigningSecret",
         "arn:aws:secretsmanager:eu-west-1:123456789012:secret:SlackSigningSecret",
     ),
+    ("SlackChannel", "C0123456789"),
+    ("SlackWorkspace", "T0123ABCD"),
 ];
 
 /// The topic that routes of the policy may lead to.
@@ -151,6 +154,7 @@ impl Stack {
                 ("QUELL_CEILING", ceiling),
                 ("QUELL_LEASE_MARGIN", "30"),
                 ("QUELL_STACK", "quell"),
+                ("QUELL_SWEEP_MINUTES", "60"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -168,8 +172,23 @@ impl Stack {
         Ok(())
     }
 
-    /// Subscribes a queue as a function's source, which gives an item up after so many deliveries.
-    pub async fn listen(&self, name: &str, deliveries: u32) -> Result<Listener, Error> {
+    /// Makes the bad state of a control, and has the ledger know what a sweep would have seen before.
+    pub async fn stage(&self, control: &str, name: &str) -> Result<Staged, scenario::Error> {
+        let staged = scenario::stage(&self.cloud, control, name).await?;
+        let aws = Clients::new(self.cloud.sdk.clone(), ACCOUNT);
+        let ledger = Ledger::new(&aws, self.ledger.as_str());
+        scenario::remember(&self.cloud, &ledger, &staged).await?;
+        Ok(staged)
+    }
+
+    /// Subscribes a queue as a function's source, which gives an item up after so many deliveries. With alarms, or
+    /// without.
+    pub async fn listen(
+        &self,
+        name: &str,
+        deliveries: u32,
+        hears_alarms: bool,
+    ) -> Result<Listener, Error> {
         let dead_letters = make_queue(&self.cloud, &format!("{}-{name}-dead", self.name)).await?;
         let given_up = serde_json::json!({
             "deadLetterTargetArn": queue_arn(&self.cloud, &dead_letters).await?,
@@ -183,11 +202,13 @@ impl Stack {
             .await?;
         let queue = queue.queue_url.ok_or("CreateQueue gave no URL")?;
         let subscribe = self.cloud.sns.subscribe().topic_arn(&self.topic).protocol("sqs");
-        subscribe
+        let mut subscribe = subscribe
             .endpoint(queue_arn(&self.cloud, &queue).await?)
-            .attributes("RawMessageDelivery", "true")
-            .send()
-            .await?;
+            .attributes("RawMessageDelivery", "true");
+        if !hears_alarms {
+            subscribe = subscribe.attributes("FilterPolicy", r#"{"outcome":[{"exists":true}]}"#);
+        }
+        subscribe.send().await?;
         Ok(Listener { queue, dead_letters })
     }
 
@@ -210,6 +231,7 @@ impl Stack {
             [
                 ("QUELL_SLACK_SECRET", secret),
                 ("QUELL_SLACK_CHANNEL", channel),
+                ("QUELL_SLACK_BUTTONS", "yes"),
                 ("QUELL_SLACK_STAND_IN", &api.url()),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
@@ -253,6 +275,7 @@ impl Stack {
         environment.extend(
             [
                 ("QUELL_ACCOUNT", ACCOUNT),
+                ("QUELL_LEDGER_TABLE", self.ledger.as_str()),
                 ("QUELL_IMPORT_FINDINGS", if imports { "yes" } else { "no" }),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
@@ -418,12 +441,12 @@ async fn make_ledger(cloud: &Cloud, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
+async fn make_queue(cloud: &Cloud, name: &str) -> Result<String, Error> {
     let queue = cloud.sqs.create_queue().queue_name(name).send().await?;
     Ok(queue.queue_url.ok_or("CreateQueue gave no URL")?)
 }
 
-async fn queue_arn(cloud: &Cloud, queue: &str) -> Result<String, Error> {
+pub(crate) async fn queue_arn(cloud: &Cloud, queue: &str) -> Result<String, Error> {
     let asked = cloud.sqs.get_queue_attributes().queue_url(queue);
     let asked = asked.attribute_names(QueueAttributeName::QueueArn).send().await?;
     let arn = asked.attributes().and_then(|known| known.get(&QueueAttributeName::QueueArn));

@@ -21,6 +21,9 @@ pub fn posting(bulletin: &Bulletin) -> Posting {
     if !lines.is_empty() {
         blocks.push(section(&lines));
     }
+    for note in bulletin.notes.iter().take(3) {
+        blocks.push(context(&[fitted(limits::FIELD, |cap| text::markdown_up_to(note, cap))]));
+    }
     let command = fitted(limits::FIELD, |cap| text::markdown_up_to(&bulletin.command, cap));
     blocks.push(context(&[format!("Each of them: {command}")]));
     Posting {
@@ -49,7 +52,7 @@ fn lines(bulletin: &Bulletin, cap: usize) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quell_engine::Outcome;
+    use quell_engine::{Outcome, notify::bulletin::Subject};
     use serde_json::json;
 
     use super::*;
@@ -57,13 +60,13 @@ mod tests {
 
     #[test]
     fn counts_what_repeated_itself() {
-        let posting = posting(&samples::bulletin("photos-2024", 2));
+        let posting = posting(&bulletin("photos-2024", 2));
         insta::assert_json_snapshot!(json!({"text": posting.text, "blocks": posting.blocks}));
     }
 
     #[test]
     fn says_how_many_kinds_are_left_out() {
-        let shown = posting(&samples::bulletin("photos-2024", 30)).blocks.to_string();
+        let shown = posting(&bulletin("photos-2024", 30)).blocks.to_string();
         assert!(shown.contains("… and 10 kinds more"), "{shown}");
     }
 
@@ -74,7 +77,7 @@ mod tests {
             lines in 0..60_usize,
             outcome in prop::sample::select(Outcome::ALL.to_vec()),
         ) {
-            let mut bulletin = samples::bulletin(&text, lines);
+            let mut bulletin = bulletin(&text, lines);
             for line in &mut bulletin.lines {
                 line.outcome = outcome;
             }
@@ -85,5 +88,19 @@ mod tests {
                 hostile::assert_inert(&said);
             }
         }
+    }
+
+    /// One with so many lines, about this.
+    fn bulletin(name: &str, lines: usize) -> Bulletin {
+        let mut bulletin = samples::bulletin(Subject::Folded);
+        let line = &mut bulletin.lines[0];
+        for field in [&mut line.control, &mut line.account, &mut line.region, &mut line.example] {
+            *field = name.to_owned();
+        }
+        (line.count, line.untold) = (9983, 9982);
+        line.actor = Some(name.to_owned());
+        bulletin.lines = vec![line.clone(); lines];
+        bulletin.command = format!("quell records --since {name}");
+        bulletin
     }
 }

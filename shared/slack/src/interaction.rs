@@ -19,6 +19,10 @@ pub struct Interaction {
     pub user: String,
     /// The workspace's id, such as `T012AB3CD`.
     pub team: String,
+    /// The member's own workspace, where it is another: channels can be shared with other companies.
+    /// <https://docs.slack.dev/apis/slack-connect>
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
     pub action: Action,
     pub button: Button,
     /// Unlike that of any other press: the same once more is a second delivery. A modal can be opened with it for
@@ -110,6 +114,9 @@ impl Interaction {
         if !is_id(&self.team, &['T', 'E']) {
             return Err(Field("team"));
         }
+        if !self.home.as_ref().is_none_or(|home| is_id(home, &['T', 'E'])) {
+            return Err(Field("home"));
+        }
         if !is_id(&self.channel, &['C', 'D', 'G']) {
             return Err(Field("channel"));
         }
@@ -163,9 +170,11 @@ fn pressed(payload: &Value) -> Result<Request, InteractionError> {
     let channel = text(payload, "/channel/id", "channel").or_else(|missing| {
         text(payload, "/container/channel_id", "channel").map_err(|_| missing)
     })?;
+    let team = team(payload)?;
     let interaction = Interaction {
         user: user(payload)?,
-        team: team(payload)?,
+        home: home(payload, &team)?,
+        team,
         action,
         button,
         trigger_id: text(payload, "/trigger_id", "trigger_id")?.to_owned(),
@@ -193,9 +202,11 @@ fn submitted(payload: &Value) -> Result<Request, InteractionError> {
     // Not every submission has a trigger.
     let trigger = text(payload, "/trigger_id", "trigger_id")
         .or_else(|missing| text(payload, "/view/id", "trigger_id").map_err(|_| missing))?;
+    let team = team(payload)?;
     let interaction = Interaction {
         user: user(payload)?,
-        team: team(payload)?,
+        home: home(payload, &team)?,
+        team,
         action: Action::Exempt,
         button,
         trigger_id: trigger.to_owned(),
@@ -215,6 +226,15 @@ fn team(payload: &Value) -> Result<String, InteractionError> {
     text(payload, "/team/id", "team")
         .or_else(|missing| text(payload, "/user/team_id", "team").map_err(|_| missing))
         .map(str::to_owned)
+}
+
+/// The workspace of the person, if it is not this one.
+fn home(payload: &Value, team: &str) -> Result<Option<String>, InteractionError> {
+    match payload.pointer("/user/team_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(home)) => Ok(Some(home.clone()).filter(|home| home != team)),
+        Some(_) => Err(InteractionError::Field("team")),
+    }
 }
 
 fn object(json: &[u8]) -> Result<Value, InteractionError> {
@@ -246,6 +266,7 @@ mod tests {
         let expected = Interaction {
             user: "U012AB3CD".into(),
             team: "T0123ABCD".into(),
+            home: None,
             action: Action::Approve,
             button: button.clone(),
             trigger_id: "398738663015.47445629121.803a0bc887a1".into(),
@@ -300,7 +321,27 @@ mod tests {
         let Request::Interaction(read) = read(&form(&payload)).unwrap() else {
             panic!("it is one")
         };
-        assert_eq!(read.team, "T0999ABCD");
+        assert_eq!((read.team.as_str(), read.home), ("T0999ABCD", None));
+    }
+
+    #[test]
+    fn a_member_of_another_workspace_brings_its_id() {
+        let button = button();
+        let of = |mut payload: Value, home: Value| {
+            payload["user"]["team_id"] = home;
+            let read = read(&form(&payload));
+            let Ok(Request::Interaction(read)) = read else { return Err(read.unwrap_err()) };
+            let told = serde_json::to_vec(&read).unwrap();
+            assert_eq!(Interaction::from_json(&told), Ok(read.clone()));
+            Ok(read.home)
+        };
+        for payload in [press("quell.deny", &button.value()), submission(&button, "7")] {
+            assert_eq!(of(payload.clone(), json!("T0123ABCD")), Ok(None));
+            assert_eq!(of(payload.clone(), Value::Null), Ok(None));
+            assert_eq!(of(payload.clone(), json!("T0FOREIGN")), Ok(Some("T0FOREIGN".to_owned())));
+            assert_eq!(of(payload.clone(), json!("t0")), Err(InteractionError::Field("home")));
+            assert_eq!(of(payload, json!(["T0123ABCD"])), Err(InteractionError::Field("team")));
+        }
     }
 
     #[test]

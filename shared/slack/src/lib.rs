@@ -29,4 +29,5 @@ use quell_engine::text::is_invisible;
 mod hostile;
 
 #[cfg(test)]
+#[path = "../../engine/src/notify/samples.rs"]
 mod samples;

@@ -234,6 +234,7 @@ fn judging_the_rules_of_a_group_grows_with_their_number() {
                 from: Some(i32::try_from(i % 60_000).unwrap()),
                 to: Some(65_535),
                 source: Source::Ipv4("0.0.0.0/0".to_owned()),
+                peer: None,
                 description: Some(format!("rule {i}")),
                 tags: (0..5).map(|tag| (format!("tag{tag}"), i.to_string())).collect(),
                 open: true,
@@ -367,6 +368,7 @@ fn message(name: &str, minus: Vec<String>) -> Message {
         event: notify::Event { id: text(name), time: None, finding: None },
         actor: Some(Actor { principal: text(name), ..Actor::default() }),
         detected: jiff::Timestamp::UNIX_EPOCH,
+        since: None,
         changes: vec![notify::Change {
             description: Description {
                 action: text("s3:PutBucketAcl"),

@@ -21,7 +21,7 @@ async fn whatever_stands_for_a_resource_is_a_name_that_it_can_have_or_is_refused
     let place = Place::begin(Mode::Enforce).await;
     let worker = place.worker();
     let (mut tried, mut delivered, mut refused) = (0, 0, 0);
-    // The region of a setting is named by every envelope, and any region is one that there may be.
+    // The account and the region of a setting are named by every envelope.
     for meta in REGISTRY.iter().filter(|meta| !SETTINGS.contains(&meta.id)) {
         let mut events = samples(meta.id);
         let shown = name_in(meta.id, &events);

@@ -1,7 +1,11 @@
 //! Requests that are padded until CloudTrail leaves their parameters out.
 
 use quell_controls::REGISTRY;
-use quell_engine::{Listen, Meta, Outcome, Safety, error::EventFailure, policy::Mode};
+use quell_engine::{
+    Listen, Meta, Outcome, Safety,
+    error::EventFailure,
+    policy::{Limits, Mode, Notify, Policy},
+};
 use quell_local::{
     cloud::{ACCOUNT, REGION},
     scenario::SETTINGS,
@@ -13,7 +17,16 @@ use crate::place::Place;
 
 #[tokio::test]
 async fn what_is_left_out_of_a_request_is_fixed_or_is_an_error_that_people_see() {
-    let place = Place::begin(Mode::Enforce).await;
+    // One actor does all of it: more than the budgets of a new policy.
+    let mut policy = Policy {
+        notify: Notify { fold_minutes: 0, ..Notify::DEFAULT },
+        ..Policy::by_name(Mode::Enforce, REGISTRY)
+    };
+    for limits in [&mut policy.budgets.critical, &mut policy.budgets.routine] {
+        *limits =
+            Limits { control: 10_000, account: 10_000, actor: 10_000, overall: 10_000, ..*limits };
+    }
+    let place = Place::under(policy).await;
     let worker = place.worker();
     let (mut fixed, mut errors, mut told) = (0, 0, 0);
     for meta in REGISTRY.iter().filter(|meta| hears_calls(meta)) {
@@ -50,7 +63,7 @@ async fn what_is_left_out_of_a_request_is_fixed_or_is_an_error_that_people_see()
                         told += 1;
                     }
                     Ok(response) => {
-                        // The region of a setting is that of the envelope.
+                        // The account and the region of a setting are those of the envelope.
                         let is_named = has_resources || SETTINGS.contains(&meta.id);
                         assert!(is_named, "{about}: {response:#?}");
                         let report = own(response.results, &staged);
@@ -139,9 +152,19 @@ fn hears_calls(meta: &Meta) -> bool {
 fn arn(meta: &Meta, resource: &str) -> String {
     match meta.id {
         id if id.starts_with("s3-") => format!("arn:aws:s3:::{resource}"),
-        "sg-open-ingress" => format!("arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/{resource}"),
+        "ami-public-image" | "ami-shared-image" => {
+            format!("arn:aws:ec2:{REGION}::image/{resource}")
+        }
         id if id.starts_with("ebs-") => format!("arn:aws:ec2:{REGION}::snapshot/{resource}"),
-        id if id.starts_with("ami-") => format!("arn:aws:ec2:{REGION}::image/{resource}"),
-        _ => format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{resource}"),
+        id => {
+            let kind = match id {
+                "sg-default-rules" | "sg-open-ingress" => "security-group",
+                "vpc-flow-logs" => "vpc-flow-log",
+                "vpc-nacl-open-ingress" => "network-acl",
+                "vpc-subnet-public-ip" => "subnet",
+                _ => "instance",
+            };
+            format!("arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/{resource}")
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Place {
     }
 
     pub(crate) async fn stage(&self, control: &str, name: &str) -> Staged {
-        let staged = scenario::stage(&self.rig.cloud, control, name).await.unwrap();
+        let staged = self.rig.stack.stage(control, name).await.unwrap();
         assert!(self.is_violating(&staged).await, "{control}: the bad state was not made");
         staged
     }

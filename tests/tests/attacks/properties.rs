@@ -511,6 +511,7 @@ fn rule(rng: &mut Rng, number: usize) -> Rule {
         to: *one(rng, &[None, Some(-1), Some(22), Some(i32::MIN), Some(i32::MAX)]),
         open: matches!(source, Source::Ipv4(_) | Source::Ipv6(_)) && rng.bool(),
         source,
+        peer: rng.bool().then(|| hostile(rng)),
         description: rng.bool().then(|| hostile(rng)),
         tags: (0..rng.usize(..3)).map(|_| (hostile(rng), hostile(rng))).collect(),
     }

@@ -164,6 +164,7 @@ fn message(rng: &mut Rng) -> Message {
         event: Event { id, time: None, finding: None },
         actor: rng.bool().then_some(actor),
         detected: Timestamp::UNIX_EPOCH,
+        since: None,
         changes: vec![quell_engine::notify::Change {
             description: Description {
                 action: "s3:PutBucketAcl".to_owned(),

@@ -21,7 +21,7 @@ use quell_local::{
     cloud::{ACCOUNT, REGION},
     iam::Role,
     proxy::{Caller, Entry, Proxy},
-    scenario::{self, Staged},
+    scenario::Staged,
     slack::TOKEN,
 };
 use quell_slack::{Action, Button};
@@ -180,7 +180,7 @@ impl Scene {
     }
 
     pub(crate) async fn stage_as(&self, control: &str, name: &str) -> Staged {
-        scenario::stage(&self.cloud, control, name).await.unwrap()
+        self.stack.stage(control, name).await.unwrap()
     }
 
     /// The report about the control that the function answers with.
@@ -258,15 +258,23 @@ impl Scene {
         Ok(body)
     }
 
-    /// Gives the messages about the resource to the function that tells Security Hub.
-    pub(crate) async fn tell_security_hub(&self, staged: &Staged) -> Result<(), Failed> {
+    /// What was told of the resource since the last time.
+    pub(crate) async fn messages_about(&self, staged: &Staged) -> Vec<String> {
         let messages = self.stack.messages().await.unwrap();
-        let is_about_it = |body: &&str| {
-            let body: Value = serde_json::from_str(body).unwrap();
-            body["resource"]["name"] == staged.resource.as_str()
-        };
-        let bodies = messages.iter().map(|message| message.body.as_str()).filter(is_about_it);
+        let bodies = messages.into_iter().map(|message| message.body);
+        bodies
+            .filter(|body| {
+                let body: Value = serde_json::from_str(body).unwrap();
+                body["resource"]["name"] == staged.resource.as_str()
+            })
+            .collect()
+    }
+
+    /// Gives messages to the function that tells Security Hub.
+    pub(crate) async fn tell_security_hub(&self, bodies: &[String]) -> Result<(), Failed> {
+        check(!bodies.is_empty(), || "there are no messages".to_owned())?;
         let records: Vec<_> = bodies
+            .iter()
             .enumerate()
             .map(|(place, body)| {
                 let sent = 1_800_000_000_000 + place;
@@ -276,7 +284,6 @@ impl Scene {
                 })
             })
             .collect();
-        check(!records.is_empty(), || "there are no messages".to_owned())?;
         let batch = json!({"Records": records}).to_string();
         match self.security_hub.invoke(batch).await.unwrap().answer {
             Answer::Response(response) if response["batchItemFailures"] == json!([]) => Ok(()),

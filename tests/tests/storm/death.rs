@@ -11,7 +11,7 @@ use quell_engine::{
 use quell_local::{
     Attempt, Function,
     proxy::{Calls, Fault},
-    scenario::{self, Staged},
+    scenario::Staged,
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -30,6 +30,14 @@ macro_rules! at_every_call {
             #[tokio::test] async fn ec2_quarantine() { at_every_call("ec2-quarantine", &$faults).await }
             #[tokio::test] async fn cloudtrail_logging() { at_every_call("cloudtrail-logging", &$faults).await }
             #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
+            #[tokio::test] async fn vpc_subnet_public_ip() { at_every_call("vpc-subnet-public-ip", &$faults).await }
+            #[tokio::test] async fn vpc_nacl_open_ingress() { at_every_call("vpc-nacl-open-ingress", &$faults).await }
+            #[tokio::test] async fn sg_default_rules() { at_every_call("sg-default-rules", &$faults).await }
+            #[tokio::test] async fn s3_versioning() { at_every_call("s3-versioning", &$faults).await }
+            #[tokio::test] async fn s3_encryption() { at_every_call("s3-encryption", &$faults).await }
+            #[tokio::test] async fn s3_destructive_lifecycle() { at_every_call("s3-destructive-lifecycle", &$faults).await }
+            #[tokio::test] async fn s3_cross_account_policy() { at_every_call("s3-cross-account-policy", &$faults).await }
+            #[tokio::test] async fn s3_public_object() { at_every_call("s3-public-object", &$faults).await }
             #[tokio::test] async fn ebs_public_snapshot() { at_every_call("ebs-public-snapshot", &$faults).await }
             #[tokio::test] async fn ebs_shared_snapshot() { at_every_call("ebs-shared-snapshot", &$faults).await }
             #[tokio::test] async fn ami_public_image() { at_every_call("ami-public-image", &$faults).await }
@@ -92,7 +100,7 @@ struct Clean {
 }
 
 async fn clean(scene: &Scene, control: &'static str) -> Clean {
-    let staged = scenario::stage(&scene.cloud, control, "clean").await.unwrap();
+    let staged = scene.stack.stage(control, "clean").await.unwrap();
     let before = scene.snapshot(&staged).await;
     let function = scene.patient(control, "clean");
     let fix = function.invoke(staged.event.to_string()).await.unwrap();
@@ -155,7 +163,7 @@ impl Point {
         let Self { scene, clean, control, call, .. } = &self;
         let (function, undoing, staged, before, seen) = {
             let _turn = self.turns.acquire().await.unwrap();
-            let staged = scenario::stage(&scene.cloud, control, name).await.unwrap();
+            let staged = scene.stack.stage(control, name).await.unwrap();
             let (before, seen) = (scene.snapshot(&staged).await, scene.assess(&staged).await);
             let function = scene.function(control, name);
             let undoing = scene.function_within(control, &format!("{name} undo"), DEADLINE);

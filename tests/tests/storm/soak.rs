@@ -28,7 +28,7 @@ use quell_engine::{
 use quell_local::{
     Attempt, Function,
     proxy::{Calls, Entry, Fault},
-    scenario::{self, Staged},
+    scenario::Staged,
 };
 use serde_json::Value;
 use tokio::{
@@ -197,8 +197,8 @@ impl World {
                     if program == "ec2-quarantine" { DEADLINE_OF_A_QUARANTINE } else { DEADLINE };
                 Arc::new(scene.function_with(control, program, deadline, MARGIN))
             });
-            let staged =
-                scenario::stage(&scene.cloud, control, &format!("w{seed}x{number}")).await.unwrap();
+            let name = format!("w{seed}x{number}");
+            let staged = scene.stack.stage(control, &name).await.unwrap();
             let before = scene.assess(&staged).await;
             violations.push((staged, before));
         }

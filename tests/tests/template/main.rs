@@ -7,12 +7,15 @@ use serde_json::Value;
 use lints::Lint;
 use model::Template;
 
+mod dashboard;
+mod global;
 mod guardrails;
 mod heartbeat;
 mod lints;
 mod model;
 mod privilege;
 mod registry;
+mod rules;
 
 /// Where, what is put there (nothing: what is there is removed), and what the lint says.
 type Fault = (&'static str, &'static str, &'static str);
@@ -162,7 +165,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "SecurityHubQueue: gives up too early",
             ),
             (
-                "/Resources/SecurityHubRole/Properties/Policies/0/PolicyDocument/Statement/2/Resource/Fn::GetAtt/0",
+                "/Resources/SecurityHubRole/Properties/Policies/0/PolicyDocument/Statement/4/Resource/Fn::GetAtt/0",
                 r#""SecurityHubDeadLetters""#,
                 "SecurityHubRole: may not read exactly its queue",
             ),
@@ -182,6 +185,66 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 r#"{"StringEquals": {"aws:SourceAccount": "111122223333"}}"#,
                 "SecurityHubQueue: does not admit the topic",
             ),
+            (
+                "/Resources/SecurityHubSubscription/Properties/RedrivePolicy",
+                "",
+                "SecurityHubQueue: loses what the topic cannot deliver",
+            ),
+            (
+                "/Resources/SecurityHubDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Principal",
+                r#""*""#,
+                "SecurityHubDeadLetters: does not admit the topic",
+            ),
+            (
+                "/Resources/SlackSource/Properties/FunctionResponseTypes",
+                "",
+                "SlackSource: one message that fails brings all of its batch again",
+            ),
+            (
+                "/Resources/SlackSource/Properties/FunctionName/Ref",
+                r#""OtherFunction""#,
+                "SlackSource: feeds no function",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/VisibilityTimeout",
+                "60",
+                "SlackMessages: shows messages that are still worked on",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: has no dead-letter queue",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy/maxReceiveCount",
+                "1",
+                "SlackMessages: gives up too early",
+            ),
+            (
+                "/Resources/SlackMessages/Properties/RedrivePolicy/deadLetterTargetArn/Fn::GetAtt/0",
+                r#""SecurityHubDeadLetters""#,
+                "SlackMessages: its dead letters wait apart",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RawMessageDelivery",
+                "false",
+                "SlackMessages: does not get the messages as they are",
+            ),
+            (
+                "/Resources/MessagesToSlack/Properties/RedrivePolicy",
+                "",
+                "SlackMessages: loses what the topic cannot deliver",
+            ),
+            (
+                "/Resources/SlackMessagesPolicy/Properties/PolicyDocument/Statement/0/Condition",
+                "",
+                "SlackMessages: does not admit the topic",
+            ),
+            (
+                "/Resources/SlackDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Principal",
+                r#""*""#,
+                "SlackDeadLetters: does not admit the topic",
+            ),
         ],
     ),
     (
@@ -194,56 +257,6 @@ const LINTS: &[(Lint, &[Fault])] = &[
             ),
             ("/Resources/S3ExposureDeadLetters/Properties/MessageRetentionPeriod", "", "14 days"),
             ("/Resources/S3ExposureS3Calls", "", "which is no rule"),
-        ],
-    ),
-    (
-        lints::sources_lose_nothing,
-        &[
-            (
-                "/Resources/SlackSource/Properties/FunctionResponseTypes",
-                "",
-                "SlackSource: repeats what was handled",
-            ),
-            (
-                "/Resources/SlackSource/Properties/FunctionName/Ref",
-                r#""OtherFunction""#,
-                "SlackSource: leads to no function",
-            ),
-            (
-                "/Resources/SlackMessages/Properties/VisibilityTimeout",
-                "60",
-                "SlackMessages: shows a message again",
-            ),
-            (
-                "/Resources/SlackMessages/Properties/RedrivePolicy",
-                "",
-                "SlackMessages: gives messages up",
-            ),
-            (
-                "/Resources/SlackMessages/Properties/RedrivePolicy/maxReceiveCount",
-                "1",
-                "SlackMessages: gives messages up",
-            ),
-            (
-                "/Resources/MessagesToSlack/Properties/RawMessageDelivery",
-                "false",
-                "SlackMessages: does not hear Messages",
-            ),
-            (
-                "/Resources/MessagesToSlack/Properties/RedrivePolicy",
-                "",
-                "SlackMessages: does not hear Messages",
-            ),
-            (
-                "/Resources/SlackMessagesPolicy/Properties/PolicyDocument/Statement/0/Condition",
-                "",
-                "SlackMessages: admits others than Messages",
-            ),
-            (
-                "/Resources/SlackDeadLettersPolicy/Properties/PolicyDocument/Statement/0/Principal",
-                r#""*""#,
-                "SlackDeadLetters: admits others than Messages",
-            ),
         ],
     ),
     (
@@ -527,7 +540,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "HeartbeatKey: the guardrails do not know it",
             ),
             (
-                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/2/Fn::If/1/Resource/Fn::Sub",
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/3/Fn::If/1/Resource/Fn::Sub",
                 r#""arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*""#,
                 "AuditTrailRole: may enable rules that are not Quell's",
             ),
@@ -565,6 +578,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0/Action/0",
                 r#""iam:PutRolePolicy""#,
                 "AuditTrailRole: may iam:PutRolePolicy, which does not only take away",
+            ),
+            (
+                "/Resources/NetworkExposureRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Condition/StringEquals/iam:PassedToService",
+                r#""lambda.amazonaws.com""#,
+                "NetworkExposureRole: may iam:PassRole to whom it is not meant for",
             ),
             (
                 "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/0",
@@ -731,6 +749,26 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "/Resources/SlackRole/Properties/Policies/0/PolicyDocument/Statement/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
                 r#""REC#*""#,
                 "SlackRole: \"Threads\" is not bound to its items",
+            ),
+            (
+                "/Resources/SecurityHubRole/Properties/Policies/0/PolicyDocument/Statement/3/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
+                r#""REC#*""#,
+                "SecurityHubRole: \"Findings\" is not bound to its items",
+            ),
+            (
+                "/Resources/SecurityHubRole/Properties/Policies/0/PolicyDocument/Statement/2/Action",
+                r#""dynamodb:DeleteItem""#,
+                "SecurityHubRole: may dynamodb:DeleteItem",
+            ),
+            (
+                "/Resources/SlackRole/Properties/Policies/0/PolicyDocument/Statement/0/Action",
+                r#""dynamodb:Query""#,
+                "SlackRole: may dynamodb:Query",
+            ),
+            (
+                "/Resources/SecurityHubMapping/Properties/FunctionName/Ref",
+                r#""S3ExposureFunction""#,
+                "S3ExposureFunction: a queue feeds what does not only tell",
             ),
             (
                 "/Resources/OperatorPeople/Properties/PolicyDocument/Statement/1/Condition",

@@ -23,9 +23,11 @@ pub(crate) struct Function {
 
 impl Template {
     pub(crate) fn of_the_project() -> Self {
-        let yaml: serde_yaml_ng::Value =
-            serde_yaml_ng::from_str(include_str!("../../../template.yaml"))
-                .expect("template.yaml is YAML");
+        Self::parse(include_str!("../../../template.yaml"))
+    }
+
+    pub(crate) fn parse(yaml: &str) -> Self {
+        let yaml = serde_yaml_ng::from_str(yaml).expect("a template is YAML");
         Self { root: long_form(yaml) }
     }
 
@@ -80,14 +82,7 @@ impl Template {
 
     /// The template as it is deployed with these parameters, and defaults for the others.
     pub(crate) fn deployed(&self, parameters: &[(&str, &str)]) -> Self {
-        let mut values: BTreeMap<String, Value> = BTreeMap::new();
-        for (name, parameter) in self.root["Parameters"].as_object().into_iter().flatten() {
-            values.insert(name.clone(), parameter["Default"].clone());
-        }
-        for (name, value) in parameters {
-            values.insert((*name).to_owned(), json!(value));
-        }
-        values.insert("AWS::AccountId".to_owned(), json!("111122223333"));
+        let values = self.values(parameters);
         let conditions = self.root["Conditions"]
             .as_object()
             .into_iter()
@@ -101,6 +96,32 @@ impl Template {
             });
         }
         Self { root }
+    }
+
+    /// What CloudFormation says of these parameters, and defaults for the others, before it deploys anything.
+    pub(crate) fn refused(&self, parameters: &[(&str, &str)]) -> Vec<String> {
+        let values = self.values(parameters);
+        let rules = self.root["Rules"].as_object().into_iter().flatten();
+        rules
+            .filter(|(_, rule)| holds(&rule["RuleCondition"], &values))
+            .flat_map(|(_, rule)| list(&rule["Assertions"]))
+            .filter(|assertion| !holds(&assertion["Assert"], &values))
+            .map(|assertion| {
+                assertion["AssertDescription"].as_str().expect("a description").to_owned()
+            })
+            .collect()
+    }
+
+    fn values(&self, parameters: &[(&str, &str)]) -> BTreeMap<String, Value> {
+        let mut values: BTreeMap<String, Value> = BTreeMap::new();
+        for (name, parameter) in self.root["Parameters"].as_object().into_iter().flatten() {
+            values.insert(name.clone(), parameter["Default"].clone());
+        }
+        for (name, value) in parameters {
+            values.insert((*name).to_owned(), json!(value));
+        }
+        values.insert("AWS::AccountId".to_owned(), json!("111122223333"));
+        values
     }
 }
 

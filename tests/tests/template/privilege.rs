@@ -152,6 +152,9 @@ const ATTACHING: &[&str] = &[
     "iam:PutUserPermissionsBoundary",
 ];
 
+/// The services that roles may be passed to: each does nothing with one but deliver what it records.
+const PASSED_TO: &[&str] = &["vpc-flow-logs.amazonaws.com"];
+
 /// Roles that may make changes whose content IAM cannot bind (`PutRolePolicy`, `UpdateAssumeRolePolicy`,
 /// `SetDefaultPolicyVersion`, …), each in a function of its own. There is none yet.
 const UNBOUND_CHANGES: &[(&str, &str)] = &[];
@@ -178,6 +181,16 @@ pub(crate) fn iam_changes_only_reduce(template: &Template) -> Vec<String> {
                     continue;
                 }
                 let is_attaching = ATTACHING.contains(&action);
+                if action == "iam:PassRole" {
+                    let condition = &statement["Condition"]["StringEquals"];
+                    let services = texts(&condition["iam:PassedToService"]);
+                    let known = services.iter().all(|service| PASSED_TO.contains(service));
+                    if services.is_empty() || !known || everywhere {
+                        complaints
+                            .push(format!("{role}: may {action} to whom it is not meant for"));
+                    }
+                    continue;
+                }
                 if !is_attaching && !REDUCING.contains(&action) {
                     complaints.push(format!("{role}: may {action}, which does not only take away"));
                 } else if everywhere {

@@ -1,8 +1,10 @@
 //! Who hears of what, and how often: `[notify]` and `[[routes]]`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use quell_engine::{
-    Severity,
-    policy::{Digest, Notify, Route},
+    Meta, Severity,
+    policy::{Digest, MOST_TOPICS, Notify, Route},
 };
 use toml::de::DeTable;
 
@@ -39,10 +41,37 @@ impl Reader<'_> {
     }
 
     pub(super) fn routes(&mut self, value: &Value<'_>) -> Vec<Route> {
-        self.tables(value, "routes", MOST_ROUTES)
-            .into_iter()
-            .map(|(at, table)| self.route(at, table))
-            .collect()
+        let tables = self.tables(value, "routes", MOST_ROUTES).into_iter();
+        let routes: Vec<_> = tables.map(|(at, table)| (at, self.route(at, table))).collect();
+        self.lead_to_few_topics(&routes);
+        routes.into_iter().map(|(_, route)| route).collect()
+    }
+
+    /// Looks for a message that would go to more topics than one message does: from each route on, with every later one
+    /// that can be about the same.
+    fn lead_to_few_topics(&mut self, routes: &[(usize, Route)]) {
+        let every = Common { metas: self.known.to_vec(), accounts: None, tags: BTreeMap::new() };
+        for (index, (at, route)) in routes.iter().enumerate() {
+            let Some(mut common) = every.and(route) else { continue };
+            let mut topics: BTreeSet<_> = route.topics.iter().collect();
+            for (_, other) in &routes[index + 1..] {
+                if let Some(both) = common.and(other) {
+                    common = both;
+                    topics.extend(&other.topics);
+                }
+            }
+            if topics.len() > MOST_TOPICS {
+                let count = topics.len();
+                let control = common.metas.first().map_or("", |meta| meta.id);
+                self.complain(
+                    *at,
+                    format!(
+                        "from this route on, {count} topics may hear of one message (of {control}); at most {MOST_TOPICS} do"
+                    ),
+                );
+                return;
+            }
+        }
     }
 
     fn route(&mut self, at: usize, table: &DeTable<'_>) -> Route {
@@ -123,6 +152,40 @@ impl Reader<'_> {
     }
 }
 
+/// What a message has to be about so that some routes all match.
+struct Common<'a> {
+    metas: Vec<&'static Meta>,
+    /// `None`: any.
+    accounts: Option<Vec<&'a str>>,
+    tags: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Common<'a> {
+    /// The same with one route more. `None`: nothing can be about all.
+    fn and(&self, route: &'a Route) -> Option<Self> {
+        fn both<'a>(known: Option<&Vec<&'a str>>, more: &'a [String]) -> Option<Vec<&'a str>> {
+            let more = more.iter().map(String::as_str);
+            let both: Vec<_> =
+                more.filter(|one| known.is_none_or(|known| known.contains(one))).collect();
+            (!both.is_empty()).then_some(both)
+        }
+        let metas = self.metas.iter().copied().filter(|meta| {
+            (route.controls.is_empty() || route.controls.iter().any(|id| id == meta.id))
+                && (route.severities.is_empty() || route.severities.contains(&meta.severity))
+        });
+        let metas: Vec<_> = metas.collect();
+        let accounts = match route.accounts.as_slice() {
+            [] => self.accounts.clone(),
+            named => Some(both(self.accounts.as_ref(), named)?),
+        };
+        let mut tags = self.tags.clone();
+        for (key, values) in &route.tags {
+            tags.insert(key, both(tags.get(key.as_str()), values)?);
+        }
+        (!metas.is_empty()).then_some(Self { metas, accounts, tags })
+    }
+}
+
 const SEVERITIES: [(&str, Severity); 4] = [
     ("low", Severity::Low),
     ("medium", Severity::Medium),
@@ -150,8 +213,6 @@ fn is_slack_channel(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use quell_controls::REGISTRY;
     use quell_engine::policy::Policy;
 
@@ -199,6 +260,34 @@ slack = ["C012AB3CD"]
                 slack: vec!["C012AB3CD".into()],
             }]
         );
+    }
+
+    #[test]
+    fn one_message_goes_to_ten_topics_at_the_most() {
+        let routes = |count: usize, of: &dyn Fn(usize) -> String| {
+            let route = |i| {
+                let topic = format!("arn:aws:sns:eu-west-1:111122223333:t{i}");
+                format!("[[routes]]\ntopics = [\"{topic}\"]\n{}\n", of(i))
+            };
+            policy(&(0..count).map(route).collect::<String>())
+        };
+        let all = |_| String::new();
+        routes(10, &all).unwrap();
+        let [problem] = routes(11, &all).unwrap_err().try_into().unwrap();
+        let said = "quell.toml:1: from this route on, 11 topics may hear of one message (of ";
+        assert!(problem.starts_with(said) && problem.ends_with("); at most 10 do"), "{problem}");
+        routes(100, &|i| format!("tags = {{ team = \"t{i}\" }}")).unwrap();
+        routes(100, &|i| format!("accounts = [\"{:012}\"]", 100_000_000_000 + i)).unwrap();
+        let each_other = |i| format!("severities = [\"{}\"]", ["low", "critical"][i % 2]);
+        routes(20, &each_other).unwrap();
+        let [problem] = routes(22, &each_other).unwrap_err().try_into().unwrap();
+        assert!(problem.starts_with("quell.toml:"), "{problem}");
+        let two_tags = |i| match i {
+            0..50 => format!("tags = {{ team = \"t{i}\" }}"),
+            _ => "tags = { env = \"prod\" }".to_owned(),
+        };
+        routes(59, &two_tags).unwrap();
+        routes(60, &two_tags).unwrap_err();
     }
 
     #[test]

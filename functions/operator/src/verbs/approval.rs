@@ -19,17 +19,15 @@ pub(super) async fn approve(
     id: &str,
     plan: &str,
 ) -> Result<Answer, Refusal> {
-    let person = caller.known("approve")?;
+    caller.known("approve")?;
     let record = waiting(operator, id).await?;
     let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
-    if !caller.is_other_than(actor) {
-        return Err(Refusal::forbidden(match actor {
-            Some(actor) => format!(
-                "the change was made by {actor}, who is {person} or nobody that the policy knows; somebody else must approve it"
-            ),
-            None => "the event does not say who made the change, so nobody can approve it as somebody else; put the resource right by hand, or deny it".to_owned(),
-        }));
-    }
+    let Some(actor) = actor else {
+        return Err(Refusal::forbidden(
+            "the event does not say who made the change, so nobody can approve it as somebody else; put the resource right by hand, or deny it".to_owned(),
+        ));
+    };
+    let person = caller.other_than(actor, "approve it")?;
     if plan != record.intent.plan_hash {
         return Err(Refusal::conflict(format!(
             "`{}` is not the hash of this record's plan; look at it with `quell show {id}`, and approve what it shows",
@@ -44,10 +42,10 @@ pub(super) async fn approve(
         )));
     }
     not_halted(operator).await?;
-    give(operator, &order(operator, caller, id, Verb::Approve, Some(plan))).await?;
-    wake(operator, &record).await?;
+    let order = give(operator, order(operator, caller, id, Verb::Approve, Some(plan))).await?;
+    let woken = wake(operator, &order, &record).await;
     let detail = format!(
-        "approved by {person}; {} is read again, and changed only if it is as it was planned",
+        "approved by {person}; {} is read again, and changed only if it is as it was planned{woken}",
         record.intent.resource
     );
     Ok(Answer::accepted("approve", id, detail))

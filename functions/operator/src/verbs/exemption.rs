@@ -158,7 +158,8 @@ async fn about(operator: &Operator, wanted: &Wanted) -> Result<About, Refusal> {
     }
 }
 
-/// Whoever opened the resource last does not exempt it. Where the control is critical, it must be known who did.
+/// Whoever opened the resource last does not exempt it, nor does who may have. Where the control is critical, the event
+/// must name who did.
 async fn somebody_else(
     operator: &Operator,
     caller: &Caller,
@@ -173,19 +174,15 @@ async fn somebody_else(
     };
     let newest = operator.ledger.find(&exemption.control, &[], None, 1, is_about_it).await?;
     let Some(record) = newest.first() else { return Ok(()) };
-    let actor = record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
-    let who = actor.and_then(|arn| caller.policy.person(arn));
-    let is_known = who.is_some();
-    if caller.is_other_than(actor) || (!is_known && exemption.severity != Severity::Critical) {
-        return Ok(());
+    match record.intent.actor.as_ref().and_then(|actor| actor.arn.as_deref()) {
+        Some(actor) => caller.other_than(actor, "exempt it").map(drop).map_err(|refusal| Refusal {
+            detail: format!("{} (record {})", refusal.detail, record.id),
+            ..refusal
+        }),
+        None if exemption.severity == Severity::Critical => Err(Refusal::forbidden(format!(
+            "{} was opened by somebody whom the event does not name (record {}); nobody can exempt it as somebody else, which must be where it is critical",
+            record.intent.resource, record.id
+        ))),
+        None => Ok(()),
     }
-    Err(Refusal::forbidden(format!(
-        "{} {}; somebody else must exempt it",
-        record.intent.resource,
-        if is_known {
-            format!("was last opened by {} (record {})", caller.name(), record.id)
-        } else {
-            format!("was opened by somebody whom the policy does not know (record {})", record.id)
-        }
-    )))
 }

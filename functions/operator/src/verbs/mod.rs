@@ -7,7 +7,10 @@ mod resume;
 mod undo;
 
 use jiff::SignedDuration;
-use quell_engine::ledger::{self, Ordered, Record, Verb};
+use quell_engine::{
+    ledger::{self, Ordered, Record, Verb},
+    text,
+};
 use serde_json::json;
 
 use crate::{
@@ -117,12 +120,12 @@ fn order(
     }
 }
 
-/// Gives the order, unless somebody else gave it before.
-async fn give(operator: &Operator, order: &ledger::Order) -> Result<(), Refusal> {
-    match operator.ledger.order(order).await? {
-        Ordered::Given => Ok(()),
+/// Gives the order, unless somebody else gave it before. Returns the one that stands.
+async fn give(operator: &Operator, order: ledger::Order) -> Result<ledger::Order, Refusal> {
+    match operator.ledger.order(&order).await? {
+        Ordered::Given => Ok(order),
         // The same once more: whoever works on the record may not have heard of it.
-        Ordered::Standing(first) if first.by == order.by && first.plan == order.plan => Ok(()),
+        Ordered::Standing(first) if first.by == order.by && first.plan == order.plan => Ok(first),
         Ordered::Standing(first) => Err(Refusal::conflict(format!(
             "{} ordered to {} it already, at {:.0}",
             first.person.as_deref().unwrap_or(&first.by),
@@ -132,11 +135,22 @@ async fn give(operator: &Operator, order: &ledger::Order) -> Result<(), Refusal>
     }
 }
 
-/// Wakes the function that works on the record. The order stands whether it wakes or not.
-async fn wake(operator: &Operator, record: &Record) -> Result<(), Refusal> {
-    operator.domain.hint(record).await.map_err(|error| {
-        Refusal::unavailable(format!(
-            "the order stands, but the function that obeys it cannot be reached: {error}; give the order again"
-        ))
-    })
+/// Wakes the function that works on the record. The order stands whether it wakes or not: what the person is to hear of
+/// that is returned.
+async fn wake(operator: &Operator, order: &ledger::Order, record: &Record) -> String {
+    let Err(error) = operator.domain.hint(record).await else { return String::new() };
+    tracing::error!(
+        target: "quell_operator",
+        record = record.id,
+        detail = text::one_line(&error.to_string()),
+        "not woken"
+    );
+    let when = match operator.ledger.put_off(order, Some(operator.now)).await {
+        Ok(()) => "within five minutes",
+        // It looks for what nobody heeded by itself, but not at once.
+        Err(_) => "within ten minutes",
+    };
+    format!(
+        ". The order stands, but the function that obeys it could not be woken ({error}); recovery tries again {when}"
+    )
 }

@@ -1,6 +1,6 @@
 //! Resume.
 
-use quell_engine::ledger::{Record, Status, Verb};
+use quell_engine::ledger::{Status, Verb};
 use serde_json::json;
 
 use super::{find, give, not_halted, order, wake};
@@ -30,9 +30,10 @@ pub(super) async fn one(operator: &Operator, caller: &Caller, id: &str) -> Resul
         )));
     }
     not_halted(operator).await?;
-    resume(operator, caller, &record).await?;
+    let order = give(operator, order(operator, caller, id, Verb::Resume, None)).await?;
+    let woken = wake(operator, &order, &record).await;
     let detail = format!(
-        "resumed by {person}; {} is looked at again, and changed as far as the policy allows now",
+        "resumed by {person}; {} is looked at again, and changed as far as the policy allows now{woken}",
         record.intent.resource
     );
     Ok(Answer::accepted("resume", id, detail))
@@ -69,9 +70,17 @@ pub(super) async fn all(
     let has_more = parked.len() > AT_ONCE;
     parked.truncate(AT_ONCE);
     let mut resumed = Vec::new();
+    let mut woken = String::new();
     for record in &parked {
-        match resume(operator, caller, record).await {
-            Ok(()) => resumed.push(record.id.clone()),
+        let order = order(operator, caller, &record.id, Verb::Resume, None);
+        match give(operator, order).await {
+            Ok(order) => {
+                resumed.push(record.id.clone());
+                // After one that did not wake the others would not either, each after many seconds: recovery finds them.
+                if woken.is_empty() {
+                    woken = wake(operator, &order, record).await;
+                }
+            }
             // Somebody else did.
             Err(refusal) if refusal.status == 409 => {}
             Err(refusal) => return Err(refusal.about(&record.id)),
@@ -79,14 +88,11 @@ pub(super) async fn all(
     }
     let detail = match (resumed.len(), has_more) {
         (0, _) => "nothing is parked that somebody has not resumed already".to_owned(),
-        (count, false) => format!("{count} resumed by {person}"),
-        (count, true) => format!("{count} resumed by {person}; there are more, resume again"),
+        (count, false) => format!("{count} resumed by {person}{woken}"),
+        (count, true) => {
+            format!("{count} resumed by {person}; there are more, resume again{woken}")
+        }
     };
     let answer = Answer { status: 202, state: "accepted", ..Answer::done("resume", None, detail) };
     Ok(answer.with("resumed", json!(resumed)).with("more", json!(has_more)))
-}
-
-async fn resume(operator: &Operator, caller: &Caller, record: &Record) -> Result<(), Refusal> {
-    give(operator, &order(operator, caller, &record.id, Verb::Resume, None)).await?;
-    wake(operator, record).await
 }

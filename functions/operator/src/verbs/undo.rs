@@ -42,26 +42,16 @@ pub(super) async fn undo(
             )));
         }
     }
-    let actor = intent.actor.as_ref().and_then(|actor| actor.arn.as_deref());
     // Else an undo would be the exemption that whoever did it may not give.
-    let is_the_same = actor.is_some_and(|actor| {
-        let person = caller.policy.person(actor).map(|person| person.name.as_str());
-        actor == caller.arn || person.is_some() && person == caller.person.as_deref()
-    });
-    if is_the_same {
-        return Err(Refusal::forbidden(format!(
-            "{} made the change that was fixed; somebody else must undo the fix",
-            caller.name()
-        )));
-    }
-    if intent.severity == Severity::Critical {
-        let person = caller.known("undo what is critical")?;
-        if !caller.is_other_than(actor) {
-            return Err(Refusal::forbidden(format!(
-                "what {person} may have done, or nobody knows who did, somebody else must undo where it is critical"
-            )));
+    match intent.actor.as_ref().and_then(|actor| actor.arn.as_deref()) {
+        Some(actor) => caller.other_than(actor, "undo the fix")?,
+        None if intent.severity == Severity::Critical => {
+            return Err(Refusal::forbidden(
+                "the event does not say who made the change, so nobody can undo the fix as somebody else, which must be where it is critical; put the resource right by hand".to_owned(),
+            ));
         }
-    }
+        None => caller.known("undo the fix")?,
+    };
     not_halted(operator).await?;
     let found = operator
         .domain
@@ -116,8 +106,9 @@ pub(super) async fn undo(
         Ok(report) => report,
         Err(error) => {
             // Whether it was begun or not: the function is told once more, and Lambda keeps at it.
-            wake(operator, &record).await?;
-            let detail = format!("{resource} is not undone yet, and it is tried again: {error}");
+            let woken = wake(operator, &order, &record).await;
+            let detail =
+                format!("{resource} is not undone yet, and it is tried again: {error}{woken}");
             return Ok(Answer::accepted("undo", id, detail));
         }
     };

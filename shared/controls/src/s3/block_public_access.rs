@@ -175,11 +175,11 @@ impl Control for BlockPublicAccess {
     }
 }
 
-const ALL_ON: Block = Block { switches: Some(Switches::ON) };
+pub(super) const ALL_ON: Block = Block { switches: Some(Switches::ON) };
 
 impl Block {
     /// The switches that differ from the other's, one line each.
-    fn beyond(&self, other: &Self) -> Vec<String> {
+    pub(super) fn beyond(&self, other: &Self) -> Vec<String> {
         let Some(switches) = self.switches else {
             let differs = other.switches.is_some();
             return differs.then(|| "never configured".to_owned()).into_iter().collect();

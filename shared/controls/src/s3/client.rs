@@ -1,11 +1,17 @@
 //! The clients, and Block Public Access as every control here reads it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use aws_sdk_s3::types::PublicAccessBlockConfiguration;
+use aws_sdk_s3::types::{self, PublicAccessBlockConfiguration};
 use aws_sdk_s3control::{
     config::{
-        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut,
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{
+            AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+        },
     },
     error::BoxError,
 };
@@ -22,7 +28,7 @@ use crate::partition;
 #[derive(Clone, Debug)]
 pub(crate) struct S3 {
     pub(crate) api: aws_sdk_s3::Client,
-    control: aws_sdk_s3control::Client,
+    pub(crate) control: aws_sdk_s3control::Client,
     pub(crate) account: String,
 }
 
@@ -70,6 +76,21 @@ impl S3 {
     /// region: elsewhere the date moves with every change of the bucket.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Bucket.html>
     pub(crate) async fn made_at(&self, bucket: &Bucket) -> Result<String, CallError> {
+        let found = self.own(bucket).await?;
+        let date = found.and_then(|found| found.creation_date);
+        date.map(|date| date.to_string()).ok_or_else(|| {
+            let reason = format!("bucket {bucket} is not among those of the account");
+            CallError::new(LIST, CallErrorKind::NotReady, reason)
+        })
+    }
+
+    /// Whether the bucket is one of the account's, in whatever region.
+    pub(crate) async fn owns(&self, bucket: &Bucket) -> Result<bool, CallError> {
+        Ok(self.own(bucket).await?.is_some())
+    }
+
+    /// The bucket, if it is one of the account's.
+    async fn own(&self, bucket: &Bucket) -> Result<Option<types::Bucket>, CallError> {
         let region = self.api.config().region().map_or("", |region| region.as_ref());
         let home = aws_sdk_s3::config::Builder::new()
             .region(aws_sdk_s3::config::Region::new(partition::first_region(region)));
@@ -86,14 +107,13 @@ impl S3 {
                 .send()
                 .await
                 .during(LIST)?;
-            let found = page.buckets().iter().find(|found| found.name() == Some(bucket.as_str()));
-            if let Some(date) = found.and_then(|found| found.creation_date()) {
-                return Ok(date.to_string());
+            let mut found = page.buckets.unwrap_or_default().into_iter();
+            if let Some(found) = found.find(|found| found.name() == Some(bucket.as_str())) {
+                return Ok(Some(found));
             }
             from = page.continuation_token;
             if from.is_none() {
-                let reason = format!("bucket {bucket} is not among those of the account");
-                return Err(CallError::new(LIST, CallErrorKind::NotReady, reason));
+                return Ok(None);
             }
         }
     }
@@ -140,8 +160,13 @@ impl S3 {
         }))
     }
 
-    /// The account's switches, which AWS answers with those of the organisation already counted in.
+    /// The account's switches, none of which is on until somebody configures them.
     pub(crate) async fn account_switches(&self) -> Result<Switches, CallError> {
+        Ok(self.account_block().await?.unwrap_or(Switches::OFF))
+    }
+
+    /// The same, as AWS answers: with those of the organisation already counted in. `None`: never configured.
+    pub(crate) async fn account_block(&self) -> Result<Option<Switches>, CallError> {
         let reply = self
             .control
             .get_public_access_block()
@@ -150,15 +175,13 @@ impl S3 {
             .await
             .during("s3:GetAccountPublicAccessBlock")
             .or_missing(&[NEVER_CONFIGURED])?;
-        let Some(found) = reply.and_then(|reply| reply.public_access_block_configuration) else {
-            return Ok(Switches::OFF);
-        };
-        Ok(Switches {
+        let found = reply.and_then(|reply| reply.public_access_block_configuration);
+        Ok(found.map(|found| Switches {
             block_public_acls: found.block_public_acls.unwrap_or_default(),
             ignore_public_acls: found.ignore_public_acls.unwrap_or_default(),
             block_public_policy: found.block_public_policy.unwrap_or_default(),
             restrict_public_buckets: found.restrict_public_buckets.unwrap_or_default(),
-        })
+        }))
     }
 }
 
@@ -274,6 +297,63 @@ pub(crate) fn blocked(mut error: CallError, what: &str, switch: &str) -> CallErr
     error
 }
 
+/// Looks whether an answer holds elements that its reader does not know: what was not read cannot be given back, so a
+/// configuration with such an element is left as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Elements {
+    known: &'static [&'static str],
+    unknown: Arc<Mutex<Option<String>>>,
+}
+
+impl Elements {
+    pub(crate) fn known(known: &'static [&'static str]) -> Self {
+        Self { known, unknown: Arc::default() }
+    }
+
+    /// Ask once the answer is there.
+    pub(crate) fn are_all_known(&self, action: &'static str) -> Result<(), CallError> {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(name) = unknown.as_ref() else { return Ok(()) };
+        let message = format!(
+            "the configuration has an element {name:?} that this version of Quell does not know and could not give \
+             back; it is left as it is"
+        );
+        Err(CallError::new(action, CallErrorKind::Refused, message))
+    }
+}
+
+impl Intercept for Elements {
+    fn name(&self) -> &'static str {
+        "Elements"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().status().is_success() {
+            let body = context.response().body().bytes().unwrap_or_default();
+            let found = unknown_element(body, self.known);
+            *self.unknown.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
+        Ok(())
+    }
+}
+
+/// The first element whose name is not among the known. Text cannot hold `<`: XML escapes it.
+fn unknown_element(body: &[u8], known: &[&str]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let names = text.split('<').skip(1).map(|rest| {
+        let end = |c: char| c.is_ascii_whitespace() || c == '>' || c == '/';
+        rest.split(end).next().unwrap_or_default()
+    });
+    // Closing tags begin with a slash, declarations and comments with `?` and `!`.
+    let mut opened = names.filter(|name| !name.is_empty() && !name.starts_with(['?', '!']));
+    opened.find(|name| !known.contains(name)).map(|name| name.chars().take(60).collect())
+}
+
 /// Takes the account out of the host again: S3 Control puts it in front, and an address cannot carry it.
 #[derive(Debug)]
 struct BareHost {
@@ -324,6 +404,24 @@ mod tests {
     fn other_errors_keep_their_words() {
         let slow = CallError::new("s3:PutBucketAcl", CallErrorKind::Unavailable, "SlowDown");
         assert_eq!(blocked(slow.clone(), "ACL", "BlockPublicAcls"), slow);
+    }
+
+    #[test]
+    fn an_element_that_is_not_known_is_found() {
+        const KNOWN: [&str; 2] = ["Rule", "ID"];
+        for (body, unknown) in [
+            ("<?xml version=\"1.0\"?><Rule xmlns=\"a\"><ID>b &lt;New&gt;</ID><ID/></Rule>", None),
+            ("<Rule><New>1</New></Rule>", Some("New")),
+            ("<Rule><New/></Rule>", Some("New")),
+            ("<Rule><New a=\"b\"></New></Rule>", Some("New")),
+            ("<Rule><IDs/></Rule>", Some("IDs")),
+            ("", None),
+        ] {
+            let found = unknown_element(body.as_bytes(), &KNOWN);
+            assert_eq!(found.as_deref(), unknown, "{body}");
+        }
+        let elements = Elements::known(&KNOWN);
+        assert_eq!(elements.are_all_known("s3:GetLifecycleConfiguration"), Ok(()));
     }
 
     #[test]

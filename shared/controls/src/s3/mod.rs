@@ -1,9 +1,16 @@
 //! Controls for S3 buckets, and what they share.
 
+pub mod account_public_access;
 pub mod block_public_access;
+pub mod cross_account_policy;
+pub mod destructive_lifecycle;
+pub mod encryption;
+pub mod foreign_replication;
 pub mod policy;
 pub mod public_acl;
+pub mod public_object;
 pub mod public_policy;
+pub mod versioning;
 
 mod bucket;
 mod client;

@@ -1,4 +1,4 @@
-//! Which statements of a bucket policy are public, and the policy without them.
+//! Which statements of a bucket policy are public or let strangers administer the bucket, and the policy without them.
 //!
 //! "Public" is what AWS publishes as its meaning:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html#access-control-block-public-access-policy-status>.
@@ -86,28 +86,60 @@ impl<'a> Policy<'a> {
 
     /// Cuts the public statements out, and the open principals out of those that also name fixed ones.
     pub fn without_public(&self) -> Private {
-        if !self.is_public() {
+        let judged: Vec<&Openness> =
+            self.statements.iter().map(|statement| &statement.openness).collect();
+        self.without(&judged)
+    }
+
+    /// Cuts out who is not known where it may administer the bucket ([`ADMINISTRATION`]): the statement, or its
+    /// principals among those that are known. What is for everyone is for [`without_public`](Self::without_public).
+    pub fn without_strangers(&self, known: &Known<'_>) -> Result<Private, Unreadable> {
+        let judged = self.statements.iter();
+        let judged = judged.map(|statement| judge_strangers(self.text, statement.text, known));
+        let judged = judged.collect::<Result<Vec<_>, _>>()?;
+        Ok(self.without(&judged.iter().collect::<Vec<_>>()))
+    }
+
+    /// Without what was judged to be open, statement by statement.
+    fn without(&self, judged: &[&Openness]) -> Private {
+        if judged.iter().all(|openness| matches!(openness, Openness::Private)) {
             return Private::Same;
         }
-        let kept: Vec<bool> = self
-            .statements
-            .iter()
-            .map(|statement| !matches!(statement.openness, Openness::Public))
-            .collect();
+        let kept: Vec<bool> =
+            judged.iter().map(|openness| !matches!(openness, Openness::Public)).collect();
         if !kept.contains(&true) {
             return Private::Nothing;
         }
         let spans: Vec<Range<usize>> =
             self.statements.iter().map(|statement| span(self.text, statement.text)).collect();
         let mut cuts = cuts(&spans, &kept);
-        for statement in &self.statements {
-            if let Openness::Partly(open) = &statement.openness {
+        for openness in judged {
+            if let Openness::Partly(open) = openness {
                 cuts.extend(open.iter().cloned());
             }
         }
         Private::Rest(cut(self.text, cuts))
     }
 }
+
+/// Who is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Twelve digits each, the bucket's own account among them.
+    pub accounts: &'a [&'a str],
+    /// Such as `o-a1b2c3d4e5`.
+    pub organisations: &'a [&'a str],
+}
+
+/// What Security Hub's control S3.6 names: with these another account takes the bucket over, or hides what it holds.
+/// <https://docs.aws.amazon.com/securityhub/latest/userguide/s3-controls.html#s3-6>
+pub const ADMINISTRATION: [&str; 5] = [
+    "s3:DeleteBucketPolicy",
+    "s3:PutBucketAcl",
+    "s3:PutBucketPolicy",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutObjectAcl",
+];
 
 /// Whether two texts say the same policy. S3 may give a text back with other white space, and lists of principals or
 /// actions in another order.
@@ -137,7 +169,11 @@ fn judge(policy: &str, statement: &str) -> Result<Openness, Unreadable> {
         _ => return Err(unreadable("a statement has no `Effect` of `Allow` or `Deny`")),
     }
     let openness = match (element.get("Principal"), element.get("NotPrincipal")) {
-        (Some(principal), None) => principals(policy, principal)?,
+        (Some(principal), None) if text_of(principal).as_deref() == Some("*") => Openness::Public,
+        (Some(principal), None) if text_of(principal).is_some() => {
+            return Err(unreadable("a `Principal` is a text other than `*`"));
+        }
+        (Some(principal), None) => principals(policy, principal, is_fixed_principal)?,
         // Everyone but a few.
         (None, Some(_)) => Openness::Public,
         _ => {
@@ -153,13 +189,12 @@ fn judge(policy: &str, statement: &str) -> Result<Openness, Unreadable> {
     Ok(if narrowed { Openness::Private } else { openness })
 }
 
-fn principals(policy: &str, principal: &str) -> Result<Openness, Unreadable> {
-    if let Some(everyone) = text_of(principal) {
-        return match everyone.as_str() {
-            "*" => Ok(Openness::Public),
-            _ => Err(unreadable("a `Principal` is a text other than `*`")),
-        };
-    }
+/// By kind and entry, whether each of the principals stays.
+fn principals(
+    policy: &str,
+    principal: &str,
+    stays: impl Fn(&str, &str) -> Result<bool, Unreadable>,
+) -> Result<Openness, Unreadable> {
     let mut spans = Vec::new();
     let mut kept = Vec::new();
     let mut open = Vec::new();
@@ -167,17 +202,17 @@ fn principals(policy: &str, principal: &str) -> Result<Openness, Unreadable> {
         let entries = items(member.value)?;
         let fixed = entries
             .iter()
-            .map(|entry| is_fixed_principal(&member.name, entry))
+            .map(|entry| stays(&member.name, entry))
             .collect::<Result<Vec<bool>, _>>()?;
         // A member of open principals alone goes with its name.
-        let stays = fixed.contains(&true) || fixed.is_empty();
-        if stays {
+        let is_kept = fixed.contains(&true) || fixed.is_empty();
+        if is_kept {
             let entries: Vec<Range<usize>> =
                 entries.iter().map(|entry| span(policy, entry)).collect();
             open.extend(cuts(&entries, &fixed));
         }
         spans.push(span(policy, member.key).start..span(policy, member.value).end);
-        kept.push(stays);
+        kept.push(is_kept);
     }
     if !kept.contains(&true) {
         let nobody = kept.is_empty();
@@ -185,6 +220,183 @@ fn principals(policy: &str, principal: &str) -> Result<Openness, Unreadable> {
     }
     open.extend(cuts(&spans, &kept));
     Ok(if open.is_empty() { Openness::Private } else { Openness::Partly(open) })
+}
+
+/// Only an `Allow` of administration counts, and only if no condition keeps it to who is known.
+fn judge_strangers(
+    policy: &str,
+    statement: &str,
+    known: &Known<'_>,
+) -> Result<Openness, Unreadable> {
+    let elements = members(statement, "a statement")?;
+    let element = |name: &str| elements.iter().find(|one| one.name == name).map(|one| one.value);
+    let is_allow = element("Effect").and_then(text_of).as_deref() == Some("Allow");
+    if !is_allow || !administers(element("Action"), element("NotAction"))? {
+        return Ok(Openness::Private);
+    }
+    let admitted = match element("Condition") {
+        Some(condition) => admitted(condition, known)?,
+        None => Admitted::Anyone,
+    };
+    let everyone = match admitted {
+        Admitted::Known => return Ok(Openness::Private),
+        // Everyone of an organisation or account that is not known.
+        Admitted::Strangers => Openness::Public,
+        // For `s3-public-policy` to judge.
+        Admitted::Anyone => Openness::Private,
+    };
+    match element("Principal") {
+        Some(principal) if text_of(principal).is_none() => {
+            principals(policy, principal, |kind, entry| {
+                let name = text_of(entry).ok_or_else(|| unreadable("a principal is not a text"))?;
+                Ok(match account_of_principal(kind, &name) {
+                    Owner::Account(account) => known.accounts.contains(&account),
+                    Owner::Unknown => false,
+                    Owner::Everyone => matches!(everyone, Openness::Private),
+                    Owner::Nobody => true,
+                })
+            })
+        }
+        _ => Ok(everyone),
+    }
+}
+
+/// Whether it allows any of [`ADMINISTRATION`].
+fn administers(action: Option<&str>, not_action: Option<&str>) -> Result<bool, Unreadable> {
+    let patterns = |value: &str| -> Result<Vec<String>, Unreadable> {
+        let patterns = items(value)?.into_iter().map(text_of).collect::<Option<_>>();
+        patterns.ok_or_else(|| unreadable("an action is not a text"))
+    };
+    let is_one_of = |patterns: &[String], action: &str| {
+        patterns.iter().any(|pattern| matches_action(pattern, action))
+    };
+    match (action, not_action) {
+        (Some(action), None) => {
+            let patterns = patterns(action)?;
+            Ok(ADMINISTRATION.iter().any(|action| is_one_of(&patterns, action)))
+        }
+        (None, Some(not_action)) => {
+            let patterns = patterns(not_action)?;
+            Ok(!ADMINISTRATION.iter().all(|action| is_one_of(&patterns, action)))
+        }
+        _ => Err(unreadable("a statement has not exactly one of `Action`, `NotAction`")),
+    }
+}
+
+/// With `*` for any number of characters and `?` for one, in whatever case.
+fn matches_action(pattern: &str, action: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase().into_bytes();
+    let action = action.to_ascii_lowercase().into_bytes();
+    let (mut p, mut a) = (0, 0);
+    // Where the last star stands, and how much of the action it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while a < action.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, a));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == action[a] => {
+                p += 1;
+                a += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    p = at + 1;
+                    a = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// Whom the conditions admit, as far as they name principals.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Admitted {
+    /// They do not say.
+    Anyone,
+    Known,
+    /// Others too.
+    Strangers,
+}
+
+/// All conditions must hold: one that admits only who is known is enough.
+fn admitted(condition: &str, known: &Known<'_>) -> Result<Admitted, Unreadable> {
+    let mut found = Admitted::Anyone;
+    for operator in members(condition, "a `Condition`")? {
+        let Some(reads) = Operator::named(&operator.name) else { continue };
+        for member in members(operator.value, "an operator")? {
+            let name = member.name.to_ascii_lowercase();
+            let is_known = |value: &str| match name.as_str() {
+                "aws:principalorgid" => known.organisations.contains(&value),
+                "aws:principalorgpaths" => {
+                    value.split_once('/').is_some_and(|(organisation, path)| {
+                        known.organisations.contains(&organisation) && !path.contains("${")
+                    })
+                }
+                "aws:principalaccount" => known.accounts.contains(&value),
+                "aws:principalarn" => {
+                    account_of_arn(value).is_some_and(|account| known.accounts.contains(&account))
+                }
+                _ => false,
+            };
+            let names_principals = matches!(
+                name.as_str(),
+                "aws:principalorgid"
+                    | "aws:principalorgpaths"
+                    | "aws:principalaccount"
+                    | "aws:principalarn"
+            );
+            if !names_principals || !Key::named(&name).is_some_and(|key| key.goes_with(reads)) {
+                continue;
+            }
+            let values: Option<Vec<String>> =
+                items(member.value)?.into_iter().map(text_of).collect();
+            let values = values.unwrap_or_default();
+            if !values.is_empty() && values.iter().all(|value| is_known(value)) {
+                return Ok(Admitted::Known);
+            }
+            found = Admitted::Strangers;
+        }
+    }
+    Ok(found)
+}
+
+/// Whose a principal is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owner<'a> {
+    Account(&'a str),
+    /// Somebody's, and nothing says whose.
+    Unknown,
+    Everyone,
+    /// A service of AWS, or a principal that is gone: no account of anyone's.
+    Nobody,
+}
+
+fn account_of_principal<'a>(kind: &str, name: &'a str) -> Owner<'a> {
+    let is_account = name.len() == 12 && name.bytes().all(|c| c.is_ascii_digit());
+    match kind {
+        "AWS" if is_account => Owner::Account(name),
+        "AWS" | "Federated" if name.starts_with("arn:") => match account_of_arn(name) {
+            Some(account) => Owner::Account(account),
+            // CloudFront's identities: `arn:aws:iam::cloudfront:user/…`.
+            None if name.split(':').nth(4) == Some("cloudfront") => Owner::Nobody,
+            None => Owner::Everyone,
+        },
+        "CanonicalUser" if is_fixed(name) => Owner::Unknown,
+        "Service" if is_fixed(name) => Owner::Nobody,
+        // The id that is left of a principal that was deleted.
+        "AWS" if is_fixed(name) => Owner::Nobody,
+        _ => Owner::Everyone,
+    }
+}
+
+fn account_of_arn(arn: &str) -> Option<&str> {
+    let account = arn.split(':').nth(4)?;
+    (account.len() == 12 && account.bytes().all(|c| c.is_ascii_digit())).then_some(account)
 }
 
 /// Whether a principal is one that AWS knows by name. Federated ones are whoever some other party lets sign in: AWS
@@ -716,6 +928,166 @@ mod tests {
     const PRIVATE: &str = r#"{ "Sid":"b\u0061d" ,"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":["s3:*"],"Resource":"*"}"#;
     const PUBLIC: &str =
         r#"{"Principal": "*", "Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
+
+    const OWN_ACCOUNT: &str = "123456789012";
+    const PARTNER: &str = "444455556666";
+    const STRANGER: &str = "999999999999";
+
+    fn without_strangers(text: &str) -> Private {
+        let known = Known { accounts: &[OWN_ACCOUNT, PARTNER], organisations: &["o-a1b2c3d4e5"] };
+        Policy::parse(text).unwrap().without_strangers(&known).unwrap()
+    }
+
+    fn lets(principal: Value, action: Value, condition: Value) -> bool {
+        let mut statement =
+            json!({"Effect": "Allow", "Principal": principal, "Action": action, "Resource": "*"});
+        if !condition.is_null() {
+            statement["Condition"] = condition;
+        }
+        let text = json!({"Statement": [statement]}).to_string();
+        without_strangers(&text) != Private::Same
+    }
+
+    fn stranger() -> Value {
+        json!({"AWS": format!("arn:aws:iam::{STRANGER}:root")})
+    }
+
+    #[test]
+    fn who_is_a_stranger() {
+        for principal in [
+            json!({"AWS": STRANGER}),
+            json!({"AWS": [format!("arn:aws:iam::{STRANGER}:role/x"), OWN_ACCOUNT]}),
+            json!({"AWS": format!("arn:aws:sts::{STRANGER}:assumed-role/x/y")}),
+            json!({"Federated": format!("arn:aws:iam::{STRANGER}:saml-provider/x")}),
+            json!({"CanonicalUser": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"}),
+        ] {
+            assert!(lets(principal.clone(), json!("s3:*"), Value::Null), "{principal}");
+        }
+        for principal in [
+            json!("*"),
+            json!({"AWS": "*"}),
+            json!({"AWS": OWN_ACCOUNT}),
+            json!({"AWS": [format!("arn:aws:iam::{PARTNER}:root"), OWN_ACCOUNT]}),
+            json!({"AWS": "AIDAEXAMPLEUSERID"}),
+            json!({"AWS": "arn:aws:iam::cloudfront:user/CloudFront Origin Access Identity E1EXAMPLE"}),
+            json!({"Service": "cloudtrail.amazonaws.com"}),
+            json!({"Federated": "cognito-identity.amazonaws.com"}),
+            json!({"AWS": []}),
+        ] {
+            assert!(!lets(principal.clone(), json!("s3:*"), Value::Null), "{principal}");
+        }
+    }
+
+    #[test]
+    fn what_is_administration() {
+        for action in [
+            json!("*"),
+            json!("s3:*"),
+            json!("S3:put*"),
+            json!("s3:PutObject*"),
+            json!("s3:PutBucketPolic?"),
+            json!(["s3:GetObject", "s3:DeleteBucketPolicy"]),
+            json!("s3:PutEncryptionConfiguration"),
+        ] {
+            assert!(lets(stranger(), action.clone(), Value::Null), "{action}");
+        }
+        for action in [
+            json!("s3:GetObject"),
+            json!("s3:Get*"),
+            json!("s3:PutObject"),
+            json!(["s3:ListBucket", "s3:DeleteObject"]),
+            json!("s3:PutBucketPolicy?"),
+            json!("sns:*"),
+            json!([]),
+        ] {
+            assert!(!lets(stranger(), action.clone(), Value::Null), "{action}");
+        }
+        let not = |not_action: Value| {
+            let statement = json!({"Effect": "Allow", "Principal": stranger(),
+                "NotAction": not_action, "Resource": "*"});
+            without_strangers(&json!({"Statement": statement}).to_string())
+        };
+        assert_eq!(not(json!("s3:GetObject")), Private::Nothing);
+        assert_eq!(not(json!(["s3:Put*", "s3:DeleteBucketPolicy"])), Private::Same);
+    }
+
+    #[test]
+    fn conditions_that_name_who_is_known_keep_strangers_out() {
+        for condition in [
+            json!({"StringEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}),
+            json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-a1b2c3d4e5/r-ab12/*"}}),
+            json!({"StringEquals": {"aws:PrincipalAccount": [OWN_ACCOUNT, PARTNER]}}),
+            json!({"ArnLike": {"aws:PrincipalArn": format!("arn:aws:iam::{PARTNER}:role/*")}}),
+        ] {
+            for principal in [json!("*"), json!({"AWS": "*"}), stranger()] {
+                assert!(!lets(principal, json!("s3:*"), condition.clone()), "{condition}");
+            }
+        }
+        for condition in [
+            json!({"StringEquals": {"aws:PrincipalOrgID": "o-zzzzzzzzzz"}}),
+            json!({"StringEquals": {"aws:PrincipalOrgID": ["o-a1b2c3d4e5", "o-zzzzzzzzzz"]}}),
+            json!({"StringLike": {"aws:PrincipalOrgID": "o-a1b2c3d4e*"}}),
+            json!({"StringEquals": {"aws:PrincipalAccount": STRANGER}}),
+        ] {
+            for principal in [json!("*"), json!({"AWS": "*"}), stranger()] {
+                assert!(lets(principal, json!("s3:*"), condition.clone()), "{condition}");
+            }
+        }
+        for condition in [
+            json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}),
+            json!({"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}}),
+            json!({"Bool": {"aws:SecureTransport": "true"}}),
+            json!({"StringEquals": {"aws:SourceVpc": "vpc-1"}}),
+        ] {
+            assert!(lets(stranger(), json!("s3:*"), condition.clone()), "{condition}");
+            assert!(!lets(json!("*"), json!("s3:*"), condition.clone()), "{condition}");
+        }
+    }
+
+    #[test]
+    fn only_the_stranger_goes_and_the_rest_keeps_its_bytes() {
+        let policy = |principal: &str| {
+            format!(
+                r#"{{ "Statement":[ {PRIVATE} ,{{"Effect":"Allow", "Principal" : {principal},"Action":"s3:Put*","Resource":"*"}}] }}"#
+            )
+        };
+        for (before, after) in [
+            (r#"{"AWS":["999999999999", "123456789012" ]}"#, r#"{"AWS":["123456789012" ]}"#),
+            (
+                r#"{"AWS":[ "444455556666" ,"arn:aws:iam::999999999999:root"]}"#,
+                r#"{"AWS":[ "444455556666"]}"#,
+            ),
+            (
+                r#"{ "AWS" : "999999999999" , "Service": "cloudtrail.amazonaws.com" }"#,
+                r#"{ "Service": "cloudtrail.amazonaws.com" }"#,
+            ),
+        ] {
+            assert_eq!(
+                without_strangers(&policy(before)),
+                Private::Rest(policy(after)),
+                "{before}"
+            );
+        }
+        let whole = policy(r#"{"AWS":"999999999999"}"#);
+        let rest = Private::Rest(format!(r#"{{ "Statement":[ {PRIVATE}] }}"#));
+        assert_eq!(without_strangers(&whole), rest);
+        let deny = r#"{"Statement":{"Effect":"Deny","Principal":{"AWS":"999999999999"},"Action":"s3:*","Resource":"*"}}"#;
+        assert_eq!(without_strangers(deny), Private::Same);
+    }
+
+    #[test]
+    fn actions_that_cannot_be_read_are_an_error() {
+        for action in
+            [r#""Action":7"#, r#""Action":"s3:*","NotAction":"s3:*""#, r#""Resource":"*""#]
+        {
+            let text = format!(
+                r#"{{"Statement":{{"Effect":"Allow","Principal":{{"AWS":"999999999999"}},{action}}}}}"#
+            );
+            let known = Known { accounts: &[], organisations: &[] };
+            let policy = Policy::parse(&text).unwrap();
+            assert!(policy.without_strangers(&known).is_err(), "{text}");
+        }
+    }
 
     fn without_public(text: &str) -> Private {
         Policy::parse(text).unwrap().without_public()

@@ -26,10 +26,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::{
-    operation::get_bucket_acl::GetBucketAclOutput,
-    types::{self, AccessControlPolicy, ObjectOwnership},
-};
+use aws_sdk_s3::types::{self, AccessControlPolicy, ObjectOwnership};
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
     Meta, Plan, Progress, Safety, Severity, Signal, aws::OrMissing, control::TargetError,
@@ -175,7 +172,7 @@ impl Control for PublicAcl {
     async fn assess(&self, bucket: &Bucket) -> Result<Option<State>, CallError> {
         let read = tokio::try_join!(
             self.acl(bucket),
-            self.disabled(bucket),
+            are_disabled(&self.0, bucket),
             self.0.switches(bucket),
             self.0.account_switches(),
         );
@@ -216,20 +213,12 @@ impl Control for PublicAcl {
         SetAcl { acl }: &SetAcl,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        let policy = AccessControlPolicy::builder()
-            .owner(
-                types::Owner::builder()
-                    .set_id(acl.owner.id.clone())
-                    .set_display_name(acl.owner.display_name.clone())
-                    .build(),
-            )
-            .set_grants(Some(acl.grants.iter().map(Grant::to_sdk).collect::<Result<_, _>>()?));
         self.0
             .api
             .put_bucket_acl()
             .bucket(bucket.as_str())
             .expected_bucket_owner(&self.0.account)
-            .access_control_policy(policy.build())
+            .access_control_policy(acl.to_sdk()?)
             .send()
             .await
             .during("s3:PutBucketAcl")
@@ -295,26 +284,26 @@ impl PublicAcl {
             .send()
             .await
             .during("s3:GetBucketAcl")?;
-        Acl::from_sdk(reply)
+        Acl::from_sdk(reply.owner, reply.grants, "s3:GetBucketAcl")
     }
+}
 
-    async fn disabled(&self, bucket: &Bucket) -> Result<bool, CallError> {
-        let reply = self
-            .0
-            .api
-            .get_bucket_ownership_controls()
-            .bucket(bucket.as_str())
-            .expected_bucket_owner(&self.0.account)
-            .send()
-            .await
-            .during("s3:GetBucketOwnershipControls")
-            .or_missing(&["OwnershipControlsNotFoundError"])?;
-        let rules = reply.and_then(|reply| reply.ownership_controls);
-        Ok(rules.is_some_and(|controls| {
-            let enforced = ObjectOwnership::BucketOwnerEnforced;
-            controls.rules.iter().any(|rule| rule.object_ownership == enforced)
-        }))
-    }
+/// Whether ACLs are disabled for the bucket and its objects.
+pub(super) async fn are_disabled(s3: &S3, bucket: &Bucket) -> Result<bool, CallError> {
+    let reply = s3
+        .api
+        .get_bucket_ownership_controls()
+        .bucket(bucket.as_str())
+        .expected_bucket_owner(&s3.account)
+        .send()
+        .await
+        .during("s3:GetBucketOwnershipControls")
+        .or_missing(&["OwnershipControlsNotFoundError"])?;
+    let rules = reply.and_then(|reply| reply.ownership_controls);
+    Ok(rules.is_some_and(|controls| {
+        let enforced = ObjectOwnership::BucketOwnerEnforced;
+        controls.rules.iter().any(|rule| rule.object_ownership == enforced)
+    }))
 }
 
 impl State {
@@ -331,20 +320,30 @@ impl State {
 }
 
 impl Acl {
-    fn from_sdk(reply: GetBucketAclOutput) -> Result<Self, CallError> {
-        let owner = reply.owner.as_ref();
+    /// What the action answered.
+    pub(super) fn from_sdk(
+        owner: Option<types::Owner>,
+        grants: Option<Vec<types::Grant>>,
+        action: &'static str,
+    ) -> Result<Self, CallError> {
+        let owner = owner.as_ref();
+        let grants = grants.unwrap_or_default().into_iter();
         Ok(Self {
             owner: Owner {
                 id: owner.and_then(|owner| owner.id.clone()),
                 display_name: owner.and_then(|owner| owner.display_name.clone()),
             },
-            grants: reply
-                .grants
-                .unwrap_or_default()
-                .into_iter()
-                .map(Grant::from_sdk)
-                .collect::<Result<_, _>>()?,
+            grants: grants.map(|grant| Grant::from_sdk(grant, action)).collect::<Result<_, _>>()?,
         })
+    }
+
+    pub(super) fn to_sdk(&self) -> Result<AccessControlPolicy, CallError> {
+        let owner = types::Owner::builder()
+            .set_id(self.owner.id.clone())
+            .set_display_name(self.owner.display_name.clone());
+        let grants = self.grants.iter().map(Grant::to_sdk).collect::<Result<_, _>>()?;
+        let policy = AccessControlPolicy::builder().owner(owner.build()).set_grants(Some(grants));
+        Ok(policy.build())
     }
 
     fn is_public(&self) -> bool {
@@ -373,11 +372,11 @@ impl Acl {
 }
 
 impl Grant {
-    fn from_sdk(grant: types::Grant) -> Result<Self, CallError> {
+    fn from_sdk(grant: types::Grant, action: &'static str) -> Result<Self, CallError> {
         // Whatever could not be given back must not be taken away.
         let (Some(grantee), Some(permission)) = (grant.grantee, grant.permission) else {
             let message = "AWS answered with a grant without grantee or permission";
-            return Err(CallError::new("s3:GetBucketAcl", CallErrorKind::Refused, message));
+            return Err(CallError::new(action, CallErrorKind::Refused, message));
         };
         Ok(Self {
             permission: permission.as_str().to_owned(),
@@ -424,7 +423,7 @@ const PUBLIC_GROUPS: [&str; 2] = [
     "acs.amazonaws.com/groups/global/AuthenticatedUsers",
 ];
 
-fn refusal(error: CallError, acl: &Acl) -> CallError {
+pub(super) fn refusal(error: CallError, acl: &Acl) -> CallError {
     if error.is("AccessControlListNotSupported") {
         let message = "AccessControlListNotSupported: ACLs are disabled for the bucket (Object Ownership is \
                        BucketOwnerEnforced), so that no grant in its ACL can be set or has any effect";
@@ -630,7 +629,7 @@ mod tests {
         #[test]
         fn grants_reach_the_api_as_they_came(grants in grants()) {
             for grant in grants {
-                prop_assert_eq!(Grant::from_sdk(grant.to_sdk().unwrap()).unwrap(), grant);
+                prop_assert_eq!(Grant::from_sdk(grant.to_sdk().unwrap(), "s3:GetBucketAcl").unwrap(), grant);
             }
         }
     }

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Bucket, Level,
     client::{LIST, S3, TAGS, blocked},
-    policy::{self, Policy, Private},
+    policy::{self, Policy, Private, Unreadable},
 };
 
 pub struct PublicPolicy(S3);
@@ -146,7 +146,7 @@ impl Control for PublicPolicy {
 
     async fn assess(&self, bucket: &Bucket) -> Result<Option<State>, CallError> {
         let read = tokio::try_join!(
-            self.policy(bucket),
+            policy_of(&self.0, bucket),
             self.0.switches(bucket),
             self.0.account_switches(),
         );
@@ -162,7 +162,7 @@ impl Control for PublicPolicy {
         bucket: &Bucket,
         known: &State,
     ) -> Result<Option<State>, CallError> {
-        let policy = self.policy(bucket).await.or_missing(&["NoSuchBucket"])?;
+        let policy = policy_of(&self.0, bucket).await.or_missing(&["NoSuchBucket"])?;
         Ok(policy.map(|policy| State { policy, restricted: known.restricted }))
     }
 
@@ -175,11 +175,7 @@ impl Control for PublicPolicy {
     }
 
     fn plan(state: &State) -> Plan<Change> {
-        match state.read().map(|policy| policy.without_public()) {
-            None | Some(Private::Same) => Plan::nothing(),
-            Some(Private::Rest(policy)) => Plan::one(Change::Put { policy }),
-            Some(Private::Nothing) => Plan::one(Change::Delete),
-        }
+        state.read().map_or_else(Plan::nothing, |policy| Change::from(policy.without_public()))
     }
 
     async fn apply(
@@ -188,49 +184,18 @@ impl Control for PublicPolicy {
         change: &Change,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        match change {
-            Change::Put { policy } => {
-                let put = self.0.api.put_bucket_policy().bucket(bucket.as_str()).policy(policy);
-                put.expected_bucket_owner(&self.0.account)
-                    .send()
-                    .await
-                    .during("s3:PutBucketPolicy")
-                    .map_err(|error| refusal(error, policy))?;
-            }
-            Change::Delete => {
-                let delete = self.0.api.delete_bucket_policy().bucket(bucket.as_str());
-                delete
-                    .expected_bucket_owner(&self.0.account)
-                    .send()
-                    .await
-                    .during("s3:DeleteBucketPolicy")?;
-            }
-        }
-        Ok(None)
+        change.make(&self.0, bucket).await
     }
 
     fn revert(before: &State, after: &State) -> Plan<Change> {
         if Self::same(before, after) {
             return Plan::nothing();
         }
-        Plan::one(match &before.policy {
-            Some(policy) => Change::Put { policy: policy.clone() },
-            None => Change::Delete,
-        })
+        Plan::one(Change::to(before.policy.as_deref()))
     }
 
     fn describe(state: &State, change: &Change) -> Description {
-        let (action, text) = match change {
-            Change::Put { policy } => ("s3:PutBucketPolicy", Some(policy.as_str())),
-            Change::Delete => ("s3:DeleteBucketPolicy", None),
-        };
-        let (now, then) = (lines(state.policy.as_deref()), lines(text));
-        Description {
-            action: action.into(),
-            effect: Effect::Set,
-            minus: beyond(&now, &then),
-            plus: beyond(&then, &now),
-        }
+        change.described(state.policy.as_deref())
     }
 
     fn console(bucket: &Bucket, region: &str) -> String {
@@ -253,34 +218,92 @@ impl Control for PublicPolicy {
 
     /// The policy alone is changed and given back.
     fn same(one: &State, other: &State) -> bool {
-        match (&one.policy, &other.policy) {
-            (Some(one), Some(other)) => policy::same(one, other),
-            (one, other) => one == other,
-        }
+        is_same(one.policy.as_deref(), other.policy.as_deref())
     }
 }
 
-impl PublicPolicy {
-    /// One that can be read, or none.
-    async fn policy(&self, bucket: &Bucket) -> Result<Option<String>, CallError> {
-        let reply = self
-            .0
-            .api
-            .get_bucket_policy()
-            .bucket(bucket.as_str())
-            .expected_bucket_owner(&self.0.account)
-            .send()
-            .await
-            .during("s3:GetBucketPolicy")
-            .or_missing(&["NoSuchBucketPolicy"])?;
-        let policy = reply.and_then(|reply| reply.policy);
-        if let Some(text) = &policy {
-            Policy::parse(text).map_err(|why| {
-                let message = format!("{why}; look at it and remove what is public by hand");
-                CallError::new("s3:GetBucketPolicy", CallErrorKind::Refused, message)
-            })?;
+/// One that can be read, or none.
+pub(super) async fn policy_of(s3: &S3, bucket: &Bucket) -> Result<Option<String>, CallError> {
+    let reply = s3
+        .api
+        .get_bucket_policy()
+        .bucket(bucket.as_str())
+        .expected_bucket_owner(&s3.account)
+        .send()
+        .await
+        .during("s3:GetBucketPolicy")
+        .or_missing(&["NoSuchBucketPolicy"])?;
+    let policy = reply.and_then(|reply| reply.policy);
+    if let Some(text) = &policy {
+        Policy::parse(text).map_err(unreadable)?;
+    }
+    Ok(policy)
+}
+
+pub(super) fn unreadable(why: Unreadable) -> CallError {
+    let message = format!("{why}; look at it and remove by hand what is open");
+    CallError::new("s3:GetBucketPolicy", CallErrorKind::Refused, message)
+}
+
+pub(super) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => policy::same(one, other),
+        (one, other) => one == other,
+    }
+}
+
+impl Change {
+    /// What brings a policy.
+    pub(super) fn to(policy: Option<&str>) -> Self {
+        match policy {
+            Some(policy) => Self::Put { policy: policy.to_owned() },
+            None => Self::Delete,
         }
-        Ok(policy)
+    }
+
+    pub(super) fn from(left: Private) -> Plan<Self> {
+        match left {
+            Private::Same => Plan::nothing(),
+            Private::Rest(policy) => Plan::one(Self::Put { policy }),
+            Private::Nothing => Plan::one(Self::Delete),
+        }
+    }
+
+    pub(super) async fn make(&self, s3: &S3, bucket: &Bucket) -> Result<Option<String>, CallError> {
+        match self {
+            Self::Put { policy } => {
+                let put = s3.api.put_bucket_policy().bucket(bucket.as_str()).policy(policy);
+                put.expected_bucket_owner(&s3.account)
+                    .send()
+                    .await
+                    .during("s3:PutBucketPolicy")
+                    .map_err(|error| refusal(error, policy))?;
+            }
+            Self::Delete => {
+                let delete = s3.api.delete_bucket_policy().bucket(bucket.as_str());
+                delete
+                    .expected_bucket_owner(&s3.account)
+                    .send()
+                    .await
+                    .during("s3:DeleteBucketPolicy")?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// With the statements that it takes away and brings.
+    pub(super) fn described(&self, now: Option<&str>) -> Description {
+        let (action, text) = match self {
+            Self::Put { policy } => ("s3:PutBucketPolicy", Some(policy.as_str())),
+            Self::Delete => ("s3:DeleteBucketPolicy", None),
+        };
+        let (now, then) = (lines(now), lines(text));
+        Description {
+            action: action.into(),
+            effect: Effect::Set,
+            minus: beyond(&now, &then),
+            plus: beyond(&then, &now),
+        }
     }
 }
 

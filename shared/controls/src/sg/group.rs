@@ -4,6 +4,9 @@ use std::fmt;
 
 use quell_engine::control::TargetError;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{partition, shape};
 
 /// A security group. Calls may name one of the default VPC by its name alone.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -15,6 +18,47 @@ pub enum SecurityGroup {
 }
 
 impl SecurityGroup {
+    /// The group whose rules a call changed. Where the request has only its name, the response names the rules' group
+    /// by id.
+    pub(super) fn called(
+        control: &'static str,
+        parameters: &Value,
+        response: &Value,
+        resources: &[String],
+    ) -> Result<Self, TargetError> {
+        let request = [
+            "ModifySecurityGroupRulesRequest",
+            "AuthorizeSecurityGroupIngressRequest",
+            "AuthorizeSecurityGroupEgressRequest",
+        ]
+        .into_iter()
+        .fold(parameters, shape::request);
+        if let Some(id) = shape::text(request, ["groupId", "GroupId"]) {
+            return Self::by_id(control, "requestParameters.groupId", id);
+        }
+        let rule = shape::items(&response["securityGroupRuleSet"]).first();
+        if let Some(id) = rule.and_then(|rule| rule["groupId"].as_str()) {
+            let field = "responseElements.securityGroupRuleSet.items[].groupId";
+            return Self::by_id(control, field, id);
+        }
+        if let Some(name) = shape::text(request, ["groupName", "GroupName"]) {
+            return Self::by_name(control, "requestParameters.groupName", name);
+        }
+        let arn = resources.iter().find(|arn| arn.contains(":security-group/"));
+        Self::by_id(control, "resources[].ARN", arn.map(String::as_str).unwrap_or_default())
+    }
+
+    /// Reads what a person wrote: an id, an ARN, or a name.
+    pub(super) fn by_either(
+        control: &'static str,
+        field: &'static str,
+        text: &str,
+    ) -> Result<Self, TargetError> {
+        let is_id = ["sg-", "arn:"].iter().any(|start| text.trim().starts_with(start));
+        let read = if is_id { Self::by_id } else { Self::by_name };
+        read(control, field, text)
+    }
+
     /// Reads an id, or the ARN of a security group.
     pub(super) fn by_id(
         control: &'static str,
@@ -55,6 +99,34 @@ impl SecurityGroup {
             Err(TargetError { control, field, reason })
         }
     }
+}
+
+impl SecurityGroup {
+    /// The group in the console.
+    pub(super) fn console(&self, region: &str) -> String {
+        let console = partition::console("ec2", region);
+        match self {
+            Self::Id(id) => format!("{console}#SecurityGroup:groupId={id}"),
+            Self::Name(name) => {
+                format!("{console}#SecurityGroups:group-name={}", percent_encoded(name))
+            }
+        }
+    }
+
+    /// By name there is no real ARN: this one stands for the name, which can never be an id.
+    pub(super) fn arn(&self, account: &str, region: &str) -> String {
+        format!("arn:{}:ec2:{region}:{account}:security-group/{self}", partition::of(region))
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
 }
 
 impl fmt::Display for SecurityGroup {

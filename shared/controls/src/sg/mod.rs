@@ -1,7 +1,8 @@
 //! Controls for security groups.
 
-mod cidr;
+pub mod default_rules;
 mod group;
 pub mod open_ingress;
 mod ports;
 mod rule;
+mod rules;

@@ -30,24 +30,22 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::{
-    Client,
-    operation::authorize_security_group_ingress::AuthorizeSecurityGroupIngressOutput,
-    types::{Filter, SecurityGroup as Described, SecurityGroupRule},
-};
+use aws_sdk_ec2::{Client, types::SecurityGroup as Described};
 use quell_engine::{
     CallError, CallErrorKind, Clients, Control, Description, Discovered, During, Effect, Listen,
-    Meta, Plan, Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    Meta, Plan, Progress, Safety, Severity, Signal, Trigger, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::ports::{Ports, PortsError};
 pub use super::{
     group::SecurityGroup,
     rule::{Rule, Source},
 };
-use crate::{ec2::instance, partition, shape};
+use super::{
+    ports::{Ports, PortsError},
+    rules::{self, Direction, GROUPS, RULES, Rules, SERVICE, TAG},
+};
+use crate::ec2::instance;
 
 pub struct OpenIngress {
     ec2: Client,
@@ -150,19 +148,22 @@ impl Control for OpenIngress {
     }
 
     fn targets(signal: &Signal) -> Result<Vec<SecurityGroup>, TargetError> {
+        let control = Self::META.id;
         if !Self::META.hears(signal) {
             return Ok(Vec::new());
         }
         let target = match &signal.trigger {
             Trigger::ApiCall { parameters, response, resources, .. } => {
-                called(parameters, response, resources)
+                SecurityGroup::called(control, parameters, response, resources)
             }
-            Trigger::ConfigCompliance { resource, .. } => by_id("detail.resourceId", resource),
-            Trigger::SecurityHub { resource, .. } => by_id("Resources[].Id", resource),
+            Trigger::ConfigCompliance { resource, .. } => {
+                SecurityGroup::by_id(control, "detail.resourceId", resource)
+            }
+            Trigger::SecurityHub { resource, .. } => {
+                SecurityGroup::by_id(control, "Resources[].Id", resource)
+            }
             Trigger::Manual { resource, .. } => {
-                let field = "detail.resource";
-                let is_id = ["sg-", "arn:"].iter().any(|start| resource.trim().starts_with(start));
-                if is_id { by_id(field, resource) } else { by_name(field, resource) }
+                SecurityGroup::by_either(control, "detail.resource", resource)
             }
             _ => return Ok(Vec::new()),
         };
@@ -186,13 +187,14 @@ impl Control for OpenIngress {
     async fn assess(&self, target: &SecurityGroup) -> Result<Option<Ingress>, CallError> {
         let (group, rules) = match target {
             SecurityGroup::Id(id) => {
-                let (group, rules) = tokio::join!(self.group(target), self.rules(id));
+                let (group, rules) =
+                    tokio::join!(rules::group(&self.ec2, target), self.ingress(id));
                 (group?, rules?)
             }
             SecurityGroup::Name(_) => {
-                let group = self.group(target).await?;
+                let group = rules::group(&self.ec2, target).await?;
                 let rules = match group.as_ref().and_then(Described::group_id) {
-                    Some(id) => self.rules(id).await?,
+                    Some(id) => self.ingress(id).await?,
                     None => None,
                 };
                 (group, rules)
@@ -212,12 +214,12 @@ impl Control for OpenIngress {
         _: &SecurityGroup,
         known: &Ingress,
     ) -> Result<Option<Ingress>, CallError> {
-        let rules = self.rules(&known.group).await?;
+        let rules = self.ingress(&known.group).await?;
         Ok(rules.map(|rules| Ingress { rules, ..known.clone() }))
     }
 
     async fn tags(&self, target: &SecurityGroup) -> Result<BTreeMap<String, String>, CallError> {
-        let group = self.group(target).await?;
+        let group = rules::group(&self.ec2, target).await?;
         let tags = group.and_then(|group| group.tags).unwrap_or_default().into_iter();
         Ok(tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
     }
@@ -238,8 +240,12 @@ impl Control for OpenIngress {
         _progress: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
         match change {
-            Change::Revoke { group, rules } => self.revoke(group, rules).await.map(|()| None),
-            Change::Restore { group, rule } => self.restore(group, rule).await,
+            Change::Revoke { group, rules } => {
+                self.rules()?.revoke(group, Direction::Ingress, rules).await.map(|()| None)
+            }
+            Change::Restore { group, rule } => {
+                self.rules()?.restore(group, Direction::Ingress, rule).await
+            }
         }
     }
 
@@ -275,18 +281,11 @@ impl Control for OpenIngress {
     }
 
     fn console(target: &SecurityGroup, region: &str) -> String {
-        let console = partition::console("ec2", region);
-        match target {
-            SecurityGroup::Id(id) => format!("{console}#SecurityGroup:groupId={id}"),
-            SecurityGroup::Name(name) => {
-                format!("{console}#SecurityGroups:group-name={}", percent_encoded(name))
-            }
-        }
+        target.console(region)
     }
 
-    /// By name there is no real ARN: this one stands for the name, which can never be an id.
     fn arn(target: &SecurityGroup, account: &str, region: &str) -> String {
-        format!("arn:{}:ec2:{region}:{account}:security-group/{target}", partition::of(region))
+        target.arn(account, region)
     }
 
     fn notes(state: &Ingress) -> Vec<String> {
@@ -311,13 +310,8 @@ impl Control for OpenIngress {
     }
 }
 
-const GROUPS: &str = "ec2:DescribeSecurityGroups";
-const RULES: &str = "ec2:DescribeSecurityGroupRules";
-const REVOKE: &str = "ec2:RevokeSecurityGroupIngress";
-const AUTHORIZE: &str = "ec2:AuthorizeSecurityGroupIngress";
-const TAG: &str = "ec2:CreateTags";
-
-const SERVICE: &str = "ec2.amazonaws.com";
+const REVOKE: &str = Direction::Ingress.revoke();
+const AUTHORIZE: &str = Direction::Ingress.authorize();
 
 /// The environment variable with the list of sensitive ports.
 const SETTING: &str = "QUELL_SENSITIVE_PORTS";
@@ -325,142 +319,17 @@ const SETTING: &str = "QUELL_SENSITIVE_PORTS";
 /// How a quarantine names the group through which it makes connections untracked, before the id of its record.
 const UNTRACKING: &str = "quell-untrack-";
 
-/// How AWS says that there is no such group. Without a default VPC, there is none to be named by its name alone.
-const NO_GROUP: &[&str] = &[
-    "InvalidGroup.NotFound",
-    "InvalidGroupId.Malformed",
-    "InvalidSecurityGroupID.NotFound",
-    "VPCIdNotSpecified",
-];
-
 impl OpenIngress {
-    async fn group(&self, target: &SecurityGroup) -> Result<Option<Described>, CallError> {
-        let request = self.ec2.describe_security_groups();
-        let request = match target {
-            SecurityGroup::Id(id) => request.group_ids(id),
-            // AWS looks up names in the default VPC only.
-            SecurityGroup::Name(name) => request.group_names(name),
-        };
-        let found = request.send().await.during(GROUPS).or_missing(NO_GROUP)?;
-        let mut groups = found.and_then(|reply| reply.security_groups).unwrap_or_default();
-        match groups.len() {
-            0 | 1 => Ok(groups.pop()),
-            _ => Err(CallError::new(
-                GROUPS,
-                CallErrorKind::Refused,
-                "more than one group has this name",
-            )),
-        }
-    }
-
-    /// All ingress rules of a group, in a fixed order.
-    async fn rules(&self, group: &str) -> Result<Option<Vec<Rule>>, CallError> {
+    fn rules(&self) -> Result<Rules<'_>, CallError> {
         let sensitive = self.sensitive.as_ref().map_err(|error| {
             CallError::new(SETTING, CallErrorKind::Misconfigured, error.to_string())
         })?;
-        let Some(found) = self.pages(group).await.or_missing(NO_GROUP)? else { return Ok(None) };
-        let mut rules = Vec::new();
-        for rule in found {
-            if rule.is_egress == Some(true) || rule.group_id.as_deref() != Some(group) {
-                continue;
-            }
-            let id = rule.security_group_rule_id.clone().unwrap_or_default();
-            let rule = Rule::read(rule, sensitive).ok_or_else(|| {
-                let message = format!("the rule {id} cannot be read");
-                CallError::new(RULES, CallErrorKind::Refused, message)
-            })?;
-            rules.push(rule);
-        }
-        rules.sort_by(|one, other| one.order().cmp(&other.order()));
-        Ok(Some(rules))
+        Ok(Rules { ec2: &self.ec2, sensitive })
     }
 
-    /// All pages or an error: a rule that was not read is not a rule that is not there.
-    async fn pages(&self, group: &str) -> Result<Vec<SecurityGroupRule>, CallError> {
-        let filter = Filter::builder().name("group-id").values(group).build();
-        let mut pages = self
-            .ec2
-            .describe_security_group_rules()
-            .filters(filter)
-            .max_results(1000)
-            .into_paginator()
-            .send();
-        let mut rules = Vec::new();
-        while let Some(page) = pages.next().await {
-            rules.extend(page.during(RULES)?.security_group_rules.unwrap_or_default());
-        }
-        Ok(rules)
+    async fn ingress(&self, group: &str) -> Result<Option<Vec<Rule>>, CallError> {
+        self.rules()?.of(group, Direction::Ingress).await
     }
-
-    async fn revoke(&self, group: &str, rules: &[Rule]) -> Result<(), CallError> {
-        let Err(error) = self.revoke_once(group, rules).await else { return Ok(()) };
-        if NO_GROUP.iter().any(|code| error.is(code)) {
-            return Ok(());
-        }
-        // AWS revokes none if one of them is unknown. It may be gone because an earlier answer was lost, or by
-        // someone else's hand: what is left is revoked, if it is still what was planned.
-        if !["InvalidSecurityGroupRuleId.NotFound", "InvalidPermission.NotFound"]
-            .iter()
-            .any(|code| error.is(code))
-        {
-            return Err(error);
-        }
-        let there = self.rules(group).await?.unwrap_or_default();
-        let is_left =
-            |rule: &&Rule| there.iter().any(|found| found.id == rule.id && found.is_like(rule));
-        let left: Vec<Rule> = rules.iter().filter(is_left).cloned().collect();
-        match left.len() {
-            0 => Ok(()),
-            // Listed, and yet unknown: AWS has not caught up with itself.
-            count if count == rules.len() => {
-                Err(CallError { kind: CallErrorKind::NotReady, ..error })
-            }
-            _ => self.revoke_once(group, &left).await,
-        }
-    }
-
-    async fn revoke_once(&self, group: &str, rules: &[Rule]) -> Result<(), CallError> {
-        let ids = rules.iter().map(|rule| rule.id.clone()).collect();
-        self.ec2
-            .revoke_security_group_ingress()
-            .group_id(group)
-            .set_security_group_rule_ids(Some(ids))
-            .send()
-            .await
-            .during(REVOKE)
-            .map(drop)
-    }
-
-    async fn restore(&self, group: &str, rule: &Rule) -> Result<Option<String>, CallError> {
-        let Some(permission) = rule.permission() else {
-            let message = "only rules for ranges of addresses are made again";
-            return Err(CallError::new(AUTHORIZE, CallErrorKind::Refused, message));
-        };
-        let reply = self
-            .ec2
-            .authorize_security_group_ingress()
-            .group_id(group)
-            .ip_permissions(permission)
-            .set_tag_specifications(rule.tag_specification().map(|tags| vec![tags]))
-            .send()
-            .await
-            .during(AUTHORIZE);
-        match reply {
-            Ok(reply) => Ok(made(reply)),
-            Err(error) if error.is("InvalidPermission.Duplicate") => {
-                let there = self.rules(group).await?.unwrap_or_default();
-                match there.into_iter().find(|found| found.is_like(rule)) {
-                    Some(found) => Ok(Some(found.id)),
-                    None => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn made(reply: AuthorizeSecurityGroupIngressOutput) -> Option<String> {
-    reply.security_group_rules?.pop()?.security_group_rule_id
 }
 
 /// The id of the record that an untracking group belongs to, by the group's name.
@@ -470,52 +339,13 @@ fn untracking(name: &str) -> Option<String> {
     (is_hex && record.len() == 20).then(|| record.to_owned())
 }
 
-fn by_id(field: &'static str, text: &str) -> Result<SecurityGroup, TargetError> {
-    SecurityGroup::by_id(OpenIngress::META.id, field, text)
-}
-
-fn by_name(field: &'static str, text: &str) -> Result<SecurityGroup, TargetError> {
-    SecurityGroup::by_name(OpenIngress::META.id, field, text)
-}
-
-/// The group that a call changed. Where the request has only its name, the response names the rules' group by id.
-fn called(
-    parameters: &Value,
-    response: &Value,
-    resources: &[String],
-) -> Result<SecurityGroup, TargetError> {
-    let wrapped = shape::request(parameters, "ModifySecurityGroupRulesRequest");
-    let request = shape::request(wrapped, "AuthorizeSecurityGroupIngressRequest");
-    if let Some(id) = shape::text(request, ["groupId", "GroupId"]) {
-        return by_id("requestParameters.groupId", id);
-    }
-    let rule = shape::items(&response["securityGroupRuleSet"]).first();
-    if let Some(id) = rule.and_then(|rule| rule["groupId"].as_str()) {
-        return by_id("responseElements.securityGroupRuleSet.items[].groupId", id);
-    }
-    if let Some(name) = shape::text(request, ["groupName", "GroupName"]) {
-        return by_name("requestParameters.groupName", name);
-    }
-    let arn = resources.iter().find(|arn| arn.contains(":security-group/"));
-    by_id("resources[].ARN", arn.map(String::as_str).unwrap_or_default())
-}
-
-fn percent_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use aws_sdk_ec2::types::SecurityGroupRule;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -875,14 +705,6 @@ mod tests {
         }
 
         #[test]
-        fn what_is_revoked_can_be_made_again(before in any_ingress()) {
-            for change in OpenIngress::plan(&before).changes {
-                let Change::Revoke { rules, .. } = change else { continue };
-                prop_assert!(rules.iter().all(|rule| rule.permission().is_some()));
-            }
-        }
-
-        #[test]
         fn a_state_survives_the_ledger(state in any_ingress()) {
             let text = serde_json::to_string(&state).unwrap();
             prop_assert_eq!(serde_json::from_str::<Ingress>(&text).unwrap(), state);
@@ -904,7 +726,7 @@ mod tests {
         rule.tags = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
         let specification = rule.tag_specification().unwrap();
         assert_eq!(specification.tags()[0].key(), Some("team"));
-        let permission = rule.permission().unwrap();
+        let permission = rule.permission();
         assert_eq!(permission.ip_ranges()[0].cidr_ip(), Some("0.0.0.0/0"));
         assert_eq!((permission.from_port(), permission.to_port()), (Some(22), Some(22)));
     }

@@ -1,15 +1,17 @@
-//! One ingress rule of a security group.
+//! One rule of a security group.
 
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroupRule, Tag, TagSpecification,
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroupRule, Tag,
+    TagSpecification, UserIdGroupPair,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{cidr::Cidr, ports::Ports};
+use super::ports::Ports;
+use crate::cidr::Cidr;
 
-/// An ingress rule, with everything that is needed to make it again.
+/// A rule for ingress or for egress, with everything that is needed to make it again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Rule {
     /// Given anew by AWS whenever the rule is made.
@@ -20,7 +22,11 @@ pub struct Rule {
     pub from: Option<i32>,
     /// Last port, or the ICMP code.
     pub to: Option<i32>,
+    /// Of egress, where it lets to.
     pub source: Source,
+    /// The account of the group that is the source, if it is another than that of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -30,7 +36,7 @@ pub struct Rule {
     pub open: bool,
 }
 
-/// From where the rule lets in.
+/// From where the rule lets in, or to where it lets out.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
@@ -43,6 +49,8 @@ pub enum Source {
 impl Rule {
     /// `None`: the rule has no id, no protocol or no source that is known, so nothing can be said about it.
     pub(super) fn read(rule: SecurityGroupRule, sensitive: &Ports) -> Option<Self> {
+        let owner = rule.group_owner_id;
+        let peer = rule.referenced_group_info.as_ref().and_then(|group| group.user_id.clone());
         let source = rule
             .cidr_ipv4
             .map(Source::Ipv4)
@@ -62,6 +70,7 @@ impl Rule {
             from: rule.from_port,
             to: rule.to_port,
             source,
+            peer: peer.filter(|peer| owner.as_ref() != Some(peer)),
             description: rule.description.filter(|text| !text.is_empty()),
             tags: tags.filter(|(key, _)| !key.starts_with("aws:")).collect(),
             open: false,
@@ -107,8 +116,8 @@ impl Rule {
         (&self.protocol, from, to, kind, source)
     }
 
-    /// What makes the rule again. `None`: its source is not a range of addresses, and no such rule is ever revoked.
-    pub(super) fn permission(&self) -> Option<IpPermission> {
+    /// What makes the rule again.
+    pub(super) fn permission(&self) -> IpPermission {
         let permission = IpPermission::builder().ip_protocol(&self.protocol);
         let description = self.description.clone();
         let permission = match &self.source {
@@ -120,13 +129,20 @@ impl Rule {
                 let range = Ipv6Range::builder().cidr_ipv6(cidr).set_description(description);
                 permission.ipv6_ranges(range.build())
             }
-            Source::PrefixList(_) | Source::Group(_) => return None,
+            Source::PrefixList(id) => {
+                let list = PrefixListId::builder().prefix_list_id(id).set_description(description);
+                permission.prefix_list_ids(list.build())
+            }
+            Source::Group(id) => {
+                let group = UserIdGroupPair::builder().group_id(id).set_description(description);
+                permission.user_id_group_pairs(group.set_user_id(self.peer.clone()).build())
+            }
         };
         let permission = match self.protocol.as_str() {
             "-1" => permission,
             _ => permission.set_from_port(self.from).set_to_port(self.to),
         };
-        Some(permission.build())
+        permission.build()
     }
 
     /// The tags that the rule gets with it, if it had any.
@@ -142,6 +158,11 @@ impl Rule {
         Some(specification.build())
     }
 
+    /// The rule as people know it where it is one for egress.
+    pub(super) fn outwards(&self) -> String {
+        Shown { rule: self, way: "to" }.to_string()
+    }
+
     fn ports(&self) -> (i32, i32) {
         (self.from.unwrap_or(-1), self.to.unwrap_or(-1))
     }
@@ -149,7 +170,20 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.protocol.as_str(), self.ports()) {
+        Shown { rule: self, way: "from" }.fmt(f)
+    }
+}
+
+/// A rule, and the word before its source.
+struct Shown<'a> {
+    rule: &'a Rule,
+    way: &'static str,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, way } = self;
+        match (rule.protocol.as_str(), rule.ports()) {
             ("-1", _) => f.write_str("all traffic")?,
             (protocol, (from, to)) if from == to && from >= 0 => write!(f, "{protocol} {from}")?,
             (protocol, (-1, -1)) => write!(f, "{protocol}, all")?,
@@ -158,9 +192,9 @@ impl fmt::Display for Rule {
         let (Source::Ipv4(source)
         | Source::Ipv6(source)
         | Source::PrefixList(source)
-        | Source::Group(source)) = &self.source;
-        write!(f, " from {source}")?;
-        if let Some(description) = &self.description {
+        | Source::Group(source)) = &rule.source;
+        write!(f, " {way} {source}")?;
+        if let Some(description) = &rule.description {
             write!(f, " ({description})")?;
         }
         Ok(())
@@ -209,7 +243,7 @@ mod tests {
             if let Some(read) = Rule::read(rule, &ports) {
                 prop_assert!(read.tags.is_empty(), "what AWS sets is not ours to set again");
                 prop_assert!(read.permits_as(&read) && read.is_like(&read));
-                prop_assert!(read.permission().is_some());
+                prop_assert_eq!(read.permission().ip_protocol, Some(read.protocol.clone()));
                 prop_assert!(!read.open || matches!(read.protocol.as_str(), "-1" | "tcp" | "udp" | "6" | "17"));
                 prop_assert!(!read.to_string().is_empty());
                 let stored = serde_json::to_string(&read).unwrap();

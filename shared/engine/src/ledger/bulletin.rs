@@ -12,7 +12,7 @@ use crate::{
     During as _,
     notify::{
         bulletin::{Line, Subject},
-        fold::{Class, Counted, Tally, Window},
+        fold::{Class, Tally, Window},
     },
 };
 
@@ -21,10 +21,6 @@ use crate::{
 pub struct Counts {
     pub window: Window,
     pub lines: Vec<Kept>,
-    /// Critical ones, of any line.
-    pub critical: u64,
-    /// Those that wait for a person, of any line.
-    pub waiting: u64,
     /// Everything that was counted.
     pub total: u64,
     /// When recovery is to look at it.
@@ -32,39 +28,62 @@ pub struct Counts {
 }
 
 /// One line of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Kept {
-    /// With its count.
+    /// With its counts.
+    #[serde(flatten)]
     pub line: Line,
-    /// Whether it is of one key. Else it is what was left of a control and an outcome.
-    pub is_own: bool,
+    /// The topics of routes that would have heard of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+}
+
+/// How a message is counted. What there is no room for is refused.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum As {
+    /// One of the few of its class that are told whatever they have in common.
+    Told { most: u64 },
+    /// By its own key.
+    Own,
+    /// With all of its control and outcome that go the same way.
+    Rest,
 }
 
 impl Ledger {
-    /// Counts a message, and says how often there was the like in its window.
-    pub async fn count(&self, tally: &Tally) -> Result<Counted, LedgerError> {
-        match self.count_as(tally, &tally.key, Some(tally.most())).await {
-            Err(LedgerError::Call(error)) if error.is(REFUSED) => {
-                let counted = self.count_as(tally, &tally.rest, None).await?;
-                Ok(Counted { is_first: false, ..counted })
+    /// Counts a message, and says whether people get it by itself now. Else the bulletin tells of it.
+    pub async fn count(&self, tally: &Tally) -> Result<bool, LedgerError> {
+        let has_room = tally.class().most().filter(|_| tally.window.subject == Subject::Folded);
+        let told = has_room.map(|most| As::Told { most });
+        for way in told.into_iter().chain([As::Own]) {
+            match self.count_as(tally, way).await {
+                Err(LedgerError::Call(error)) if error.is(REFUSED) => {}
+                Err(error) => return Err(error),
+                Ok(counts) => {
+                    let is_first = string(&counts, &format!("{FIRST}{}", tally.key))
+                        == Some(tally.id.as_str());
+                    return Ok(match (tally.window.subject, way) {
+                        (Subject::Digest | Subject::Sweep, _) => false,
+                        (Subject::Folded, As::Told { .. }) => true,
+                        (Subject::Folded, _) => is_first && has_room.is_none(),
+                    });
+                }
             }
-            counted => counted,
         }
+        self.count_as(tally, As::Rest).await.map(|_| false)
     }
 
-    async fn count_as(
-        &self,
-        tally: &Tally,
-        key: &str,
-        most: Option<usize>,
-    ) -> Result<Counted, LedgerError> {
+    /// Returns the window as it is then.
+    async fn count_as(&self, tally: &Tally, way: As) -> Result<Item, LedgerError> {
         let until = tally.window.until;
         let due = until.checked_add(SETTLED).unwrap_or(until);
         let expires = until.checked_add(KEPT).unwrap_or(until);
-        let count = format!("{COUNT}{key}");
-        let of_class = of(tally.class());
-        let first = format!("{FIRST}{key}");
+        let key = if way == As::Rest { &tally.rest } else { &tally.key };
+        let class = of(tally.class());
         let stored = Stored { subject: tally.window.subject, from: tally.window.from, until };
+        let mut kept = Kept { line: tally.line.clone(), topics: tally.topics.clone() };
+        // What is left is of several.
+        kept.line.actor = kept.line.actor.filter(|_| way != As::Rest);
+        let set = |text: &str| AttributeValue::Ss(vec![text.to_owned()]);
         let mut update = self
             .client
             .update_item()
@@ -72,12 +91,9 @@ impl Ledger {
             .set_key(Some(window_key(&tally.window)))
             .expression_attribute_names("#open", OPEN)
             .expression_attribute_names("#schema", "schema")
-            .expression_attribute_names("#count", &count)
-            .expression_attribute_names("#class", of_class)
-            .expression_attribute_names("#first", &first)
+            .expression_attribute_names("#count", format!("{COUNT}{key}"))
             .expression_attribute_names("#line", format!("{LINE}{key}"))
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":id", text(&tally.id))
             .expression_attribute_values(":open", text("1"))
             .expression_attribute_values(":schema", number(SCHEMA.into()))
             .expression_attribute_values(":due", text(&instant(due)))
@@ -86,33 +102,52 @@ impl Ledger {
                 AttributeValue::N(expires.as_second().to_string()),
             )
             .expression_attribute_values(":document", text(&to_json(key, &stored)?))
-            .expression_attribute_values(":line", text(&to_json(key, &tally.line)?))
+            .expression_attribute_values(":line", text(&to_json(key, &kept)?))
             // Not `UpdatedNew`: who was first need not be new.
             .return_values(ReturnValue::AllNew);
-        let mut counters = "ADD in_all :one, #class :one, #count :one".to_owned();
-        if let Some(most) = most {
+        let mut sets =
+            "SET #open = :open, due = if_not_exists(due, :due), expires = :expires, #schema = :schema, \
+             document = if_not_exists(document, :document), #line = if_not_exists(#line, :line)"
+                .to_owned();
+        let mut counters = "ADD in_all :one, #count :one".to_owned();
+        let mut conditions = Vec::new();
+        if way != As::Rest {
+            conditions.push(
+                "(attribute_not_exists(#keys) OR contains(#keys, :key) OR size(#keys) < :keys_most)",
+            );
+            sets.push_str(", #first = if_not_exists(#first, :id)");
             counters.push_str(", #keys :keys");
             update = update
-                .condition_expression(
-                    "attribute_not_exists(#keys) OR contains(#keys, :key) OR size(#keys) < :most",
-                )
                 // Each class has room of its own.
-                .expression_attribute_names("#keys", format!("{of_class}{KEYS}"))
-                .expression_attribute_values(":keys", AttributeValue::Ss(vec![key.to_owned()]))
+                .expression_attribute_names("#keys", format!("{class}{KEYS}"))
+                .expression_attribute_names("#first", format!("{FIRST}{key}"))
+                .expression_attribute_values(":id", text(&tally.id))
+                .expression_attribute_values(":keys", set(key))
                 .expression_attribute_values(":key", text(key))
-                .expression_attribute_values(":most", number(most as u64));
+                .expression_attribute_values(":keys_most", number(tally.most() as u64));
         }
-        let update = update.update_expression(format!(
-            "SET #open = :open, due = if_not_exists(due, :due), expires = :expires, #schema = :schema, \
-             document = if_not_exists(document, :document), #line = if_not_exists(#line, :line), #first = if_not_exists(#first, :id) {counters}"
-        ));
-        let updated = update.send().await.during("dynamodb:UpdateItem")?;
-        let counts = updated.attributes.unwrap_or_default();
-        // What is not said is taken for many: it is counted, and told later.
-        Ok(Counted {
-            is_first: string(&counts, &first) == Some(tally.id.as_str()),
-            of_class: integer(&counts, of_class).unwrap_or(u64::MAX),
-        })
+        if let As::Told { most } = way {
+            // What is counted again because it could not be sent takes no more room.
+            conditions.push(
+                "(attribute_not_exists(#told) OR contains(#told, :id) OR size(#told) < :told_most)",
+            );
+            counters.push_str(", #told :told");
+            update = update
+                .expression_attribute_names("#told", format!("{class}{TOLD}"))
+                .expression_attribute_values(":told", set(&tally.id))
+                .expression_attribute_values(":told_most", number(most));
+        } else {
+            counters.push_str(", #untold :one");
+            update = update.expression_attribute_names("#untold", format!("{UNTOLD}{key}"));
+        }
+        let condition = Some(conditions.join(" AND ")).filter(|all| !all.is_empty());
+        let updated = update
+            .update_expression(format!("{sets} {counters}"))
+            .set_condition_expression(condition)
+            .send()
+            .await
+            .during("dynamodb:UpdateItem")?;
+        Ok(updated.attributes.unwrap_or_default())
     }
 
     /// Takes the counts of a window that is over, so that nobody else tells them for a while. `None`: somebody else did.
@@ -171,8 +206,10 @@ const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 const FAMILY: &str = "BUL#";
 const KEYS: &str = "_keys";
+const TOLD: &str = "_told";
 const FIRST: &str = "first_";
 const COUNT: &str = "count_";
+const UNTOLD: &str = "untold_";
 const LINE: &str = "line_";
 
 #[derive(Deserialize, Serialize)]
@@ -190,33 +227,34 @@ pub(super) fn from_item(item: &Item) -> Result<Counts, LedgerError> {
     let id = string(item, "pk").unwrap_or("without a key");
     let unreadable = |reason: String| LedgerError::Unreadable { id: id.to_owned(), reason };
     let Stored { subject, from, until } = document::from_item(item)?;
-    let keys = [Class::Critical, Class::Waiting, Class::Routine]
-        .map(|class| item.get(&format!("{}{KEYS}", of(class))).and_then(|keys| keys.as_ss().ok()));
-    let is_own = |key: &String| keys.iter().flatten().any(|keys| keys.contains(key));
+    let routine = item.get(&format!("{}{KEYS}", of(Class::Routine)));
+    let routine = routine.and_then(|keys| keys.as_ss().ok()).map(Vec::as_slice).unwrap_or_default();
     let mut lines = Vec::new();
     for (name, value) in item {
         let (Some(key), Ok(json)) = (name.strip_prefix(LINE), value.as_s()) else { continue };
-        let mut line: Line =
+        let mut kept: Kept =
             serde_json::from_str(json).map_err(|error| unreadable(error.to_string()))?;
-        line.count = integer(item, &format!("{COUNT}{key}")).unwrap_or_default();
-        lines.push(Kept { line, is_own: is_own(&key.to_owned()) });
+        let counted = |what: &str| integer(item, &format!("{what}{key}")).unwrap_or_default();
+        // Of what is routine the first was told, unless it has no key of its own.
+        let first = subject == Subject::Folded && routine.iter().any(|own| own == key);
+        kept.line.count = counted(COUNT);
+        kept.line.untold = counted(UNTOLD).saturating_sub(u64::from(first));
+        lines.push(kept);
     }
     Ok(Counts {
         window: Window { subject, from, until },
         lines,
-        critical: integer(item, of(Class::Critical)).unwrap_or_default(),
-        waiting: integer(item, of(Class::Waiting)).unwrap_or_default(),
         total: integer(item, "in_all").unwrap_or_default(),
         due: string(item, "due").unwrap_or_default().to_owned(),
     })
 }
 
-/// The attribute that counts a class.
+/// What the attributes of a class begin with.
 fn of(class: Class) -> &'static str {
     match class {
-        Class::Critical => "of_critical",
-        Class::Waiting => "of_waiting",
-        Class::Routine => "of_routine",
+        Class::Critical => "critical",
+        Class::Waiting => "waiting",
+        Class::Routine => "routine",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records, by id, by control and by what became of them; and whatever is due.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
@@ -25,6 +25,23 @@ pub enum Due {
     /// A window is over in which messages were counted instead of told.
     Counts(Box<Counts>),
 }
+
+/// Some records of a control, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub records: Vec<Record>,
+    /// How many more this version cannot read, because they are of a newer one or broken.
+    pub unread: usize,
+    /// Where the next page begins. `None`: there is no more.
+    pub next: Option<Mark>,
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug)]
+pub struct Mark(Item);
+
+/// Records of one page: held and worked on together.
+const PAGE: i32 = 100;
 
 impl Ledger {
     /// One record.
@@ -88,19 +105,35 @@ impl Ledger {
     ) -> Result<usize, LedgerError> {
         let mut unread = 0;
         pages(self.of_control(control, since), |items| {
-            for item in items {
-                match from_item(item) {
-                    Ok(record) => visit(record),
-                    Err(error) => {
-                        tracing::error!("{error}");
-                        unread += 1;
-                    }
-                }
-            }
+            let (records, more) = readable(items);
+            records.into_iter().for_each(&mut visit);
+            unread += more;
             ControlFlow::Continue(())
         })
         .await?;
         Ok(unread)
+    }
+
+    /// The records of a control that were created in a time, page by page, for who has something to do between them.
+    /// What was written a moment ago may be missing.
+    pub async fn page(
+        &self,
+        control: &str,
+        created: &RangeInclusive<Timestamp>,
+        from: Option<Mark>,
+    ) -> Result<Page, LedgerError> {
+        let page = self
+            .of_control(control, None)
+            .key_condition_expression("control = :control AND created BETWEEN :since AND :until")
+            .expression_attribute_values(":since", text(&instant(*created.start())))
+            .expression_attribute_values(":until", text(&instant(*created.end())))
+            .set_exclusive_start_key(from.map(|Mark(key)| key))
+            .limit(PAGE)
+            .send()
+            .await
+            .during("dynamodb:Query")?;
+        let (records, unread) = readable(page.items());
+        Ok(Page { records, unread, next: page.last_evaluated_key.map(Mark) })
     }
 
     /// What is due, the longest due first.
@@ -142,6 +175,16 @@ impl Ledger {
                 .expression_attribute_values(":since", text(&instant(since))),
         }
     }
+}
+
+/// The records of a page, and how many more this version cannot read.
+fn readable(items: &[Item]) -> (Vec<Record>, usize) {
+    let records: Vec<_> = items
+        .iter()
+        .filter_map(|item| from_item(item).inspect_err(|error| tracing::error!("{error}")).ok())
+        .collect();
+    let unread = items.len() - records.len();
+    (records, unread)
 }
 
 /// Page after page, until there are as many as are asked for, or no more.

@@ -16,6 +16,7 @@
 //! | `BUL#<subject>#<window>` | `BULLETIN` | what was counted in a window instead of told |
 //! | `HLT#halt` | `HALT` | there while everything is stopped; who stopped and continued it when stays beside it |
 //! | `SLK#<record>` | `C#<channel>` | which message in a channel of Slack shows the record, and how far it is told; 90 days |
+//! | `HUB#<finding>` | `FINDING` | how far Security Hub was told of a finding; 90 days |
 //! | `POL#policy` | `CURRENT`, `V#<number>` | the policy, and every version of it |
 //!
 //! Records are found by control and time through the index `by-control` (`control`, `created`), and records and orders
@@ -32,11 +33,11 @@ mod find;
 mod halt;
 mod look;
 mod nonce;
+mod outlet;
 mod policy;
 mod record;
 mod settle;
 mod sweep;
-mod thread;
 mod together;
 
 use std::collections::HashMap;
@@ -52,14 +53,14 @@ pub use baseline::{Baseline, Baselined};
 pub use bulletin::{Counts, Kept};
 pub use commit::Batch;
 pub use exemption::{Exemption, ExemptionError, NotExempt, Subject};
-pub use find::Due;
+pub use find::{Due, Mark, Page};
 pub use halt::Halt;
 pub use look::{Fix, LockKey, PolicyItem, StoredLock, View, Wanted};
 pub use nonce::{Consumed, Use};
+pub use outlet::{CLAIM, Claim, Edition, Outlet, Shown};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
 pub use sweep::{Course, Found, Past, Place, Standing};
-pub use thread::{CLAIM, Claim, Edition, Shown, ThreadKey};
 
 use crate::{CallError, CallErrorKind, Clients};
 

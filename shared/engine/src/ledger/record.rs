@@ -96,6 +96,10 @@ pub struct Progressed {
     /// The state after, as verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// Whether the state after is as it should be, or after an undo as it was. Only where not all went well: a fix that
+    /// ended well is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
     /// Ids of what the changes made, by index into the plan.
     #[serde(default)]
     pub made: Vec<Option<String>>,

@@ -1,16 +1,12 @@
 //! One message that counts many: what repeated itself, or was routine.
 
-use std::{cmp::Reverse, fmt};
+use std::{cmp::Reverse, collections::BTreeSet, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{VERSION, clock, fold::Class, severity, verdict};
-use crate::{
-    Outcome, Severity,
-    ledger::{Counts, Kept},
-    text,
-};
+use super::{VERSION, clock, severity, verdict};
+use crate::{Outcome, Severity, ledger::Counts, text};
 
 /// What happened in a while, by control, outcome and actor. Strings are untrusted, as in a
 /// [`Message`](super::Message).
@@ -26,10 +22,13 @@ pub struct Bulletin {
     pub lines: Vec<Line>,
     /// The command that lists each.
     pub command: String,
-    /// Ids of channels in Slack. Empty: the one for everything.
+    /// Where it could not be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub channels: Vec<String>,
+    pub notes: Vec<String>,
 }
+
+/// How many notes are sent.
+const NOTES: usize = 10;
 
 /// Why there is a bulletin.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -57,6 +56,12 @@ pub struct Line {
     pub example: String,
     #[serde(default)]
     pub count: u64,
+    /// How many of them were not told by themselves.
+    #[serde(default)]
+    pub untold: u64,
+    /// Ids of channels in Slack where it would have been said. Empty: the one for everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<String>,
 }
 
 impl Subject {
@@ -78,48 +83,43 @@ impl fmt::Display for Subject {
 impl Bulletin {
     /// What is to be told of a window; `None`: everything was told by itself.
     pub fn of(counts: &Counts) -> Option<Self> {
-        let is_folded = counts.window.subject == Subject::Folded;
-        // What was not told of a class that is told one by one. No digest has any of it.
-        let untold = |class: Class| {
-            let all = match class {
-                Class::Critical => counts.critical,
-                Class::Waiting => counts.waiting,
-                Class::Routine => 0,
-            };
-            class.most().map(|most| all.saturating_sub(most))
+        Self::with(counts, counts.lines.iter().map(|kept| &kept.line))
+    }
+
+    /// The same for each topic of a route: what would have gone there.
+    pub fn of_routes(counts: &Counts) -> Vec<(&str, Self)> {
+        let topics: BTreeSet<_> = counts.lines.iter().flat_map(|kept| &kept.topics).collect();
+        let told = |topic: &String| {
+            let lines = counts.lines.iter().filter(|kept| kept.topics.contains(topic));
+            Self::with(counts, lines.map(|kept| &kept.line))
         };
-        let mut total =
-            [Class::Critical, Class::Waiting].into_iter().filter_map(untold).sum::<u64>();
-        let mut lines = Vec::new();
-        for Kept { line, is_own } in &counts.lines {
-            let told = u64::from(*is_own && is_folded);
-            let class = Class::within(counts.window.subject, line);
-            match untold(class) {
-                Some(0) => continue,
-                Some(_) => {}
-                None if line.count <= told => continue,
-                None => total += line.count - told,
-            }
-            let actor = line.actor.clone().filter(|_| *is_own);
-            lines.push(Line { actor, ..line.clone() });
-        }
-        if lines.is_empty() {
-            return None;
-        }
+        topics.into_iter().filter_map(|topic| Some((topic.as_str(), told(topic)?))).collect()
+    }
+
+    fn with<'a>(counts: &Counts, lines: impl Iterator<Item = &'a Line>) -> Option<Self> {
+        let mut lines: Vec<_> = lines.filter(|line| line.untold > 0).cloned().collect();
         lines.sort_by(|one, other| {
             let order = |line: &Line| (Reverse(line.severity), Reverse(line.count));
             order(one).cmp(&order(other)).then_with(|| one.control.cmp(&other.control))
         });
-        Some(Self {
+        let all = Self {
             version: VERSION,
             subject: counts.window.subject,
             from: counts.window.from,
             until: counts.window.until,
-            total,
+            total: 0,
             lines,
             command: format!("quell records --since {:.0}", counts.window.from),
-            channels: Vec::new(),
-        })
+            notes: Vec::new(),
+        };
+        all.only(|_| true)
+    }
+
+    /// The part of it that is about some lines. `None`: about none.
+    pub fn only(&self, is_wanted: impl Fn(&Line) -> bool) -> Option<Self> {
+        let lines: Vec<_> = self.lines.iter().filter(|line| is_wanted(line)).cloned().collect();
+        let total = lines.iter().map(|line| line.untold).sum();
+        (!lines.is_empty()).then(|| Self { total, lines, ..self.clone() })
     }
 
     /// Of the worst line.
@@ -192,6 +192,12 @@ impl Bulletin {
             example: cut(&line.example),
             ..line.clone()
         });
-        Self { lines: lines.collect(), command: cut(&self.command), ..self.clone() }
+        let notes = self.notes.iter().take(NOTES).map(|note| cut(note));
+        Self {
+            lines: lines.collect(),
+            command: cut(&self.command),
+            notes: notes.collect(),
+            ..self.clone()
+        }
     }
 }

@@ -125,6 +125,9 @@ pub fn bulletin(bulletin: &Bulletin) -> Result<String, serde_json::Error> {
         })
     };
     let mut lines = vec![bulletin.status(), String::new()];
+    for note in bulletin.notes.iter().take(3) {
+        lines.insert(1, format!("Note: {}", fitted(LINE, |cap| text::markdown_up_to(note, cap))));
+    }
     let mut left = 0;
     for line in &bulletin.lines {
         let shown = format!("{} x {}", line.count, described(line));

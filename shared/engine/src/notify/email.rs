@@ -22,16 +22,25 @@ pub fn subject(message: &Message) -> String {
         text::shortened(text::ascii(&message.account).trim(), 12),
         text::shortened(text::ascii(&message.region).trim(), 20),
     );
-    let resource = inert_ascii(&message.resource.name);
     let room = SUBJECT.saturating_sub(what.len());
-    let with_place = room.saturating_sub(place.len());
-    // The name is worth more than the place, which the text says too.
-    let subject = if resource.len() <= with_place || with_place >= 24 {
-        format!("{what}{}{place}", text::shortened(&resource, with_place))
-    } else {
-        format!("{what}{}", text::shortened(&resource, room))
-    };
+    let (resource, has_place) = named(&message.resource.name, room, place.len());
+    let subject = format!("{what}{resource}{}", if has_place { place.as_str() } else { "" });
     subject.trim_end().to_owned()
+}
+
+/// The resource's name in so much room, and whether the place fits beside it. The name is worth more than the place,
+/// which the text says too, and of an ARN the end more than what it has in common with others. What does not fit even
+/// so keeps both ends.
+pub(super) fn named(name: &str, room: usize, place: usize) -> (String, bool) {
+    let own = name.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
+    for name in [Some(name), own].into_iter().flatten() {
+        let name = inert_ascii(name);
+        if name.len() <= room {
+            let has_place = name.len() + place <= room;
+            return (name, has_place);
+        }
+    }
+    (text::shortened(&inert_ascii(own.unwrap_or(name)), room), false)
 }
 
 /// Answers, in this order: what was wrong, what Quell did about it and why, which resource, who did it, who ordered
@@ -160,6 +169,9 @@ pub fn bulletin(bulletin: &Bulletin) -> String {
         mail.line(&format!("{:>7} x {}", line.count, Bulletin::describe(line, text::mail)));
     }
     mail.gap();
+    for note in &bulletin.notes {
+        mail.field("Note", &text::mail_up_to(note, SENTENCE));
+    }
     mail.field("Each", &text::mail(&bulletin.command));
     mail.0
 }
@@ -201,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Outcome,
+        Outcome, Severity,
         notify::{bulletin::Subject, samples},
         text::hostile,
     };
@@ -222,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_bulletin_counts_what_was_not_sent() {
-        for subject in [Subject::Folded, Subject::Digest] {
+        for subject in [Subject::Folded, Subject::Digest, Subject::Sweep] {
             let told = samples::bulletin(subject);
             let mail = format!("Subject: {}\n\n{}", bulletin_subject(&told), bulletin(&told));
             insta::assert_snapshot!(format!("bulletin_{subject}"), mail);
@@ -255,14 +267,53 @@ mod tests {
         message.resource.name = format!("customer-{}-logs", "x".repeat(60));
         let long = subject(&message);
         assert_eq!(long.len(), SUBJECT);
-        assert!(
-            long.contains("customer-x") && long.contains("x-logs (123456789012 eu-west-1)"),
-            "{long}"
-        );
-        message.region = "ap-southeast-7-local".to_owned();
-        let longer = subject(&message);
-        assert_eq!(longer.len(), SUBJECT);
-        assert!(longer.contains("customer-x") && longer.ends_with("x-logs"), "{longer}");
+        assert!(long.contains("customer-x") && long.ends_with("x-logs"), "{long}");
+    }
+
+    #[test]
+    fn a_subject_rather_leaves_out_the_place_than_a_part_of_the_name() {
+        let bucket = format!("customer-{}-logs", "x".repeat(49));
+        let balancer = "loadbalancer/app/web/50dc6c495c0c9188";
+        let arn = format!("arn:aws:elasticloadbalancing:ap-southeast-2:123456789012:{balancer}");
+        for name in [bucket, "é-".repeat(31), arn, "x".repeat(2000)] {
+            for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.people_should_hear()) {
+                for severity in [Severity::High, Severity::Critical] {
+                    for control in ["s3-public-acl", "s3-block-public-access"] {
+                        let mut message = samples::message(outcome);
+                        message.control.id = control.to_owned();
+                        message.control.severity = severity;
+                        message.resource.name.clone_from(&name);
+                        let subject = subject(&message);
+                        let severity = super::severity(severity);
+                        let what = format!("Quell {} [{severity}] {control}: ", message.verdict());
+                        assert!(
+                            subject.starts_with(&what) && subject.len() <= SUBJECT,
+                            "{subject}"
+                        );
+                        let shown = &subject[what.len()..];
+                        let room = SUBJECT - what.len();
+                        let whole = inert_ascii(&name);
+                        let own = if name.starts_with("arn:") { balancer } else { &whole };
+                        if own.len() <= room {
+                            assert!(shown.contains(own), "{subject}");
+                        } else {
+                            assert_eq!(subject.len(), SUBJECT, "{subject}");
+                            let (head, tail) = shown.split_once("...").unwrap();
+                            assert!(own.starts_with(head) && own.ends_with(tail), "{subject}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_right_but_for_some_changes_is_not_called_bad() {
+        let mut message = samples::message(Outcome::Partial);
+        message.verified = Some(true);
+        let mail = format!("Subject: {}\n\n{}", subject(&message), body(&message));
+        insta::assert_snapshot!("partial_but_right", mail);
+        assert!(!mail.contains("bad state") && !mail.contains("still open"), "{mail}");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::bulletin::{Line, Subject};
 use crate::{
     Meta, Outcome, Severity, brakes,
     ledger::{Record, record_id},
-    policy::{Digest, Notify},
+    policy::{Digest, Notify, Routed},
+    text,
 };
 
 /// How many different lines of what is routine a window tells of one by one. What else there is, is counted by control.
@@ -23,11 +24,14 @@ pub struct Tally {
     pub window: Window,
     /// What people read of it in the bulletin.
     pub line: Line,
+    /// The topics of routes that would hear of it.
+    pub topics: Vec<String>,
     /// The same for messages that are folded into one.
     pub key: String,
-    /// The same for all of a control and outcome: what is counted together once there are too many keys.
+    /// The same for all of a control and outcome that go the same way: what is counted together once there are too many
+    /// keys.
     pub rest: String,
-    /// Unlike that of any other message. Who counted first is told by it, when told again.
+    /// Unlike that of any other message. What was told is known by it, when it is told again.
     pub id: String,
 }
 
@@ -75,16 +79,6 @@ pub struct Window {
     pub until: Timestamp,
 }
 
-/// How often something happened in a window, this time included.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counted {
-    /// Whether this message is the first of its key, also when it is counted again. What has no key of its own, because
-    /// there are too many, is not.
-    pub is_first: bool,
-    /// Of the same class, of any key.
-    pub of_class: u64,
-}
-
 /// How the message is counted; `None`: it is told, and nothing is counted.
 ///
 /// What a person ordered is told whatever happened lately: they wait for it.
@@ -108,37 +102,36 @@ pub fn tally(meta: &Meta, record: &Record, notify: &Notify, now: Timestamp) -> O
         _ => Window::around(Subject::Folded, i64::from(notify.fold_minutes), now)?,
     };
     let who = intent.actor.as_ref().map(brakes::identity).unwrap_or_default();
-    let key = [meta.id, outcome.as_str(), who, &intent.account, &intent.region];
+    let Routed { channels, .. } = &intent.routed;
+    let topics = intent.routed.told().to_vec();
+    // Whoever hears of one hears of all that are counted with it.
+    let goes = [topics.join(" "), channels.join(" ")];
+    let rest = [meta.id, outcome.as_str(), &goes[0], &goes[1]];
+    let own = [who, &intent.account, &intent.region];
+    // One item of the ledger has room for many lines, but not for whatever an event says.
+    let cut = |text: &str| text::cut(text, text::CAP);
     Some(Tally {
         window,
         line: Line {
             severity: meta.severity,
             control: meta.id.to_owned(),
             outcome,
-            actor: intent.actor.as_ref().map(|actor| actor.principal.clone()),
+            actor: intent.actor.as_ref().map(|actor| cut(&actor.principal)),
             account: intent.account.clone(),
             region: intent.region.clone(),
-            example: intent.resource.clone(),
+            example: cut(&intent.resource),
             count: 0,
+            untold: 0,
+            channels: channels.clone(),
         },
-        key: record_id(&key),
-        rest: record_id(&key[..2]),
+        key: record_id(&[rest.as_slice(), &own].concat()),
+        rest: record_id(&rest),
+        topics,
         id: format!("{}/{outcome}", record.id),
     })
 }
 
 impl Tally {
-    /// Whether people get the message itself now. Else the bulletin counts it.
-    pub fn is_told(&self, counted: Counted) -> bool {
-        match self.window.subject {
-            Subject::Digest | Subject::Sweep => false,
-            Subject::Folded => match self.class().most() {
-                Some(most) => counted.of_class <= most,
-                None => counted.is_first,
-            },
-        }
-    }
-
     pub fn class(&self) -> Class {
         Class::within(self.window.subject, &self.line)
     }

@@ -23,7 +23,7 @@ fn every_outcome_is_as_the_schema_says() {
 
 #[test]
 fn every_bulletin_is_as_the_schema_says() {
-    for subject in [Subject::Folded, Subject::Digest] {
+    for subject in [Subject::Folded, Subject::Digest, Subject::Sweep] {
         check(&sent(Notice::Bulletin(samples::bulletin(subject)))).unwrap();
     }
 }
@@ -36,7 +36,8 @@ fn the_schema_has_exactly_the_fields_that_are_sent() {
     compare(&SCHEMA["$defs"]["remediation"], &sent(message), "remediation");
     let mut bulletin = samples::bulletin(Subject::Folded);
     bulletin.lines.truncate(1);
-    bulletin.channels = vec!["C1".to_owned()];
+    bulletin.lines[0].channels = vec!["C1".to_owned()];
+    bulletin.notes = vec!["x".to_owned()];
     compare(&SCHEMA["$defs"]["bulletin"], &sent(Notice::Bulletin(bulletin)), "bulletin");
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Bulletin, Message,
-    email::{bulletin_subject, inert_ascii},
+    email::{bulletin_subject, inert_ascii, named},
     severity,
 };
 use crate::{Outcome, text};
@@ -29,9 +29,9 @@ pub fn body(message: &Message) -> String {
         text::shortened(&inert_ascii(&message.account), 12),
         text::shortened(&inert_ascii(&message.region), 16),
     );
-    let room = BYTES.saturating_sub(start.len() + place.len());
-    let name = text::shortened(&inert_ascii(&message.resource.name), room.min(63));
-    let mut sms = format!("{start}{name}{place}");
+    let room = BYTES.saturating_sub(start.len() + 1);
+    let (name, has_place) = named(&message.resource.name, room, place.len() - 1);
+    let mut sms = format!("{start}{name}{}", if has_place { place.as_str() } else { "." });
     let command = |name: &str| {
         let command = message.commands().find(|(known, _)| *known == name);
         command.map(|(name, command)| format!("{name}: {}", inert_ascii(command)))
@@ -39,6 +39,9 @@ pub fn body(message: &Message) -> String {
     let end = match message.outcome {
         Outcome::Observed => Some("Nothing was changed.".to_owned()),
         Outcome::Failed | Outcome::Partial if message.undoes.is_some() => command("Undo"),
+        Outcome::Failed | Outcome::Partial if message.verified == Some(true) => {
+            Some("It is as it should be, but not all was done.".to_owned())
+        }
         Outcome::Failed | Outcome::Partial => Some("Still in its bad state.".to_owned()),
         Outcome::Fixed => command("Undo"),
         Outcome::Pending => command("Approve"),

@@ -256,6 +256,7 @@ mod tests {
             line.actor = Some(c.repeat(3000));
             line.control = c.repeat(3000);
             bulletin.lines = vec![bulletin.lines[0].clone(); 300];
+            bulletin.notes = vec![c.repeat(3000); 50];
             let envelope = Envelope::of(&Notice::Bulletin(bulletin)).unwrap();
             assert!(envelope.size() <= BYTES, "{} bytes", envelope.size());
         }

@@ -1,12 +1,15 @@
 //! The topic that people and machines subscribe to.
 
-use aws_sdk_sns::Client;
+use std::sync::Arc;
 
-use super::{Change, Control, Event, Message, Notice, Order, Resource, VERSION, publish};
+use aws_sdk_sns::Client;
+use tokio::task::JoinSet;
+
+use super::{Bulletin, Change, Control, Event, Message, Notice, Order, Resource, VERSION, publish};
 use crate::{
     CallError, Clients, Meta, brakes,
-    ledger::{Record, Status},
-    policy::Routed,
+    ledger::{Counts, Record, Status},
+    policy::{MOST_TOPICS, Routed},
     text,
 };
 
@@ -21,27 +24,57 @@ impl Topic {
         Self { client: Client::new(aws.sdk()), arn: arn.into() }
     }
 
-    /// Tells where the record stands, wherever the policy's routes lead.
+    /// Tells where the record stands, wherever the policy's routes lead. Whoever hears of everything hears too of a topic
+    /// that could not be told.
     pub async fn tell(&self, meta: &Meta, record: &Record) -> Result<(), CallError> {
-        let message = message(meta, record);
-        let Routed { topics, .. } = &record.intent.routed;
-        if topics.is_empty() {
-            return self.say(&message.into()).await;
-        }
-        self.tell_all(message, topics).await
-    }
-
-    /// Whoever hears of everything hears too of a topic that could not be told.
-    async fn tell_all(&self, mut message: Message, topics: &[String]) -> Result<(), CallError> {
-        let notice = Notice::from(message.clone());
-        for topic in topics.iter().filter(|topic| **topic != self.arn) {
-            if let Err(error) = publish(&self.client, topic, &notice).await {
-                let note = format!("the topic {topic} of a route was not told: {error}");
-                tracing::error!(target: "quell", detail = text::one_line(&note), "not routed");
-                message.notes.push(note);
+        let mut message = message(meta, record);
+        let routed: &Routed = &record.intent.routed;
+        if !routed.topics.is_empty() {
+            let notice = Arc::new(Notice::from(message.clone()));
+            let routes = routed.told().iter().map(|topic| (topic.as_str(), Arc::clone(&notice)));
+            message.notes.extend(self.tell_routes(routes.collect()).await);
+            let more = routed.topics.len() - routed.told().len();
+            if more > 0 {
+                message.notes.push(format!(
+                    "{more} more topics of routes were not told: a message goes to at most {MOST_TOPICS}"
+                ));
             }
         }
         self.say(&message.into()).await
+    }
+
+    /// Tells what was counted, wherever it would have gone by itself. `false`: there is nothing to tell.
+    pub async fn tell_counts(&self, counts: &Counts) -> Result<bool, CallError> {
+        let Some(mut bulletin) = Bulletin::of(counts) else { return Ok(false) };
+        let routes = Bulletin::of_routes(counts);
+        let routes = routes.into_iter().map(|(to, part)| (to, Arc::new(Notice::Bulletin(part))));
+        bulletin.notes = self.tell_routes(routes.collect()).await;
+        self.say(&Notice::Bulletin(bulletin)).await?;
+        Ok(true)
+    }
+
+    /// Tells topics of routes, some at a time, and returns a note of each that could not be told.
+    async fn tell_routes(&self, routes: Vec<(&str, Arc<Notice>)>) -> Vec<String> {
+        let mut notes = Vec::new();
+        for some in routes.chunks(MOST_TOPICS) {
+            let mut telling = JoinSet::new();
+            for (topic, notice) in some.iter().filter(|(topic, _)| *topic != self.arn) {
+                let (client, topic, notice) =
+                    (self.client.clone(), (*topic).to_owned(), Arc::clone(notice));
+                telling.spawn(async move {
+                    let error = publish(&client, &topic, &notice).await.err()?;
+                    Some(format!("the topic {topic} of a route was not told: {error}"))
+                });
+            }
+            for told in telling.join_all().await {
+                notes.extend(told);
+            }
+        }
+        for note in &notes {
+            tracing::error!(target: "quell", detail = text::one_line(note), "not routed");
+        }
+        notes.sort();
+        notes
     }
 
     pub async fn say(&self, notice: &Notice) -> Result<(), CallError> {
@@ -84,6 +117,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         },
         actor: intent.actor.clone(),
         detected: intent.created,
+        since: result.history.last().map(|stage| stage.at),
         changes: intent
             .changes
             .iter()
@@ -96,7 +130,7 @@ pub fn message(meta: &Meta, record: &Record) -> Message {
         applied: !result.done.is_empty(),
         verified: match record.status {
             Status::Fixed | Status::Undone => Some(true),
-            Status::Partial | Status::Failed => result.after.as_ref().map(|_| false),
+            Status::Partial | Status::Failed => result.verified,
             _ => None,
         },
         fixed_at: result.changed.filter(|_| intent.undoes.is_none()),
@@ -129,9 +163,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Mode, Outcome, Safety, Severity,
+        Mode, Outcome,
         ledger::{Intent, Order as Given, Verb},
-        notify::{chat, email, sms},
+        notify::{chat, email, samples::META, sms},
         protocol::Life,
     };
 
@@ -223,24 +257,6 @@ mod tests {
         let cause = "Cause:     Terraform/1.9.2 made it so: change its code too, or its next run brings it back\n";
         assert!(mail.contains(cause), "{mail}");
     }
-
-    const META: Meta = Meta {
-        id: "s3-public-acl",
-        title: "S3 bucket ACLs grant nothing to the public",
-        risk: "The ACL lets anyone on the internet list its objects.",
-        severity: Severity::High,
-        safety: Safety::Safe,
-        reversible: true,
-        satisfies: &[],
-        function: "s3-exposure",
-        listens: &[],
-        discovers: &[],
-        reads: &[],
-        writes: &[],
-        baseline: false,
-        visible_within: 0,
-        source: "shared/controls/src/s3/public_acl.rs",
-    };
 
     fn record(status: Status, undoes: Option<&str>) -> Record {
         let intent = Intent {

@@ -114,8 +114,11 @@ pub enum Trigger {
     },
     /// A sweep found the resource in a bad state.
     Sweep {
-        /// When the sweep began, if it was in this state before the policy named the control.
-        backlog: Option<Timestamp>,
+        begun: Timestamp,
+        /// Whether it was in this state before the policy named the control.
+        is_backlog: bool,
+        /// What the policy says of the control, as [`Policy::modes`](crate::policy::Policy::modes) has it.
+        modes: String,
     },
     /// Somebody, or recovery, says that a record of the ledger is worth a look.
     Record {

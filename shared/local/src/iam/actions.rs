@@ -85,6 +85,10 @@ enum On {
     If(&'static str, &'static str),
     /// One that the call makes, or that the request does not name.
     Some(&'static str),
+    /// It has none, and is asked for only if the parameter is there.
+    EverythingIf(&'static str),
+    /// The role that the parameter names, if any, for the service that gets it.
+    Passed(&'static str, &'static str),
     /// What the ids in the parameter name.
     Ids(&'static str),
     /// What is tagged while it is made.
@@ -102,13 +106,16 @@ enum On {
 }
 
 const BUCKET: &str = "arn:{partition}:s3:::{}";
+const OBJECT: &str = "arn:{partition}:s3:::{}/*";
 const INSTANCE: &str = "arn:{partition}:ec2:{region}:{account}:instance/{}";
 const INTERFACE: &str = "arn:{partition}:ec2:{region}:{account}:network-interface/{}";
+const FLOW_LOG: &str = "arn:{partition}:ec2:{region}:{account}:vpc-flow-log/{}";
 const GROUP: &str = "arn:{partition}:ec2:{region}:{account}:security-group/{}";
 const RULE: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/{}";
 /// Images and snapshots have no account in their ARN.
 const IMAGE: &str = "arn:{partition}:ec2:{region}::image/{}";
 const SNAPSHOT: &str = "arn:{partition}:ec2:{region}::snapshot/{}";
+const NETWORK_ACL: &str = "arn:{partition}:ec2:{region}:{account}:network-acl/{}";
 const SUBNET: &str = "arn:{partition}:ec2:{region}:{account}:subnet/{}";
 const VOLUME: &str = "arn:{partition}:ec2:{region}:{account}:volume/{}";
 const VPC: &str = "arn:{partition}:ec2:{region}:{account}:vpc/{}";
@@ -121,8 +128,9 @@ const HUB: &str = "arn:{partition}:securityhub:{region}:{account}:hub/{}";
 const ARN: &str = "{}";
 
 /// The kinds of EC2's resources that are tagged here, by how their ids begin.
-const EC2_IDS: [(&str, &str, &str); 8] = [
+const EC2_IDS: [(&str, &str, &str); 9] = [
     ("eni-", "network-interface", INTERFACE),
+    ("fl-", "vpc-flow-log", FLOW_LOG),
     ("i-", "instance", INSTANCE),
     ("sg-", "security-group", GROUP),
     ("sgr-", "security-group-rule", RULE),
@@ -135,8 +143,8 @@ const EC2_IDS: [(&str, &str, &str); 8] = [
 /// By service and name.
 const OPERATIONS: &[Operation] = {
     use On::{
-        Also, Each, Everything, Hub, Ids, If, Items, Products, Queried, Some as Any, Table,
-        TagSpecifications, ThroughUrl,
+        Also, Each, Everything, EverythingIf, Hub, Ids, If, Items, Passed, Products, Queried,
+        Some as Any, Table, TagSpecifications, ThroughUrl,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -188,6 +196,27 @@ const OPERATIONS: &[Operation] = {
                 ("ec2:CreateTags", &[TagSpecifications]),
             ],
         ),
+        // What delivers to a log group does so with a role; for a bucket CloudWatch Logs does it.
+        // https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+        // https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-permissions.html
+        of(
+            "EC2",
+            "CreateFlowLogs",
+            &[
+                ("ec2:CreateFlowLogs", &[Any(FLOW_LOG), Each(VPC, "ResourceId")]),
+                ("ec2:CreateTags", &[TagSpecifications]),
+                (
+                    "iam:PassRole",
+                    &[Passed("DeliverLogsPermissionArn", "vpc-flow-logs.amazonaws.com")],
+                ),
+                ("logs:CreateLogDelivery", &[EverythingIf("LogDestination")]),
+            ],
+        ),
+        of(
+            "EC2",
+            "CreateNetworkAclEntry",
+            &[("ec2:CreateNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
         of(
             "EC2",
             "CreateSecurityGroup",
@@ -213,8 +242,14 @@ const OPERATIONS: &[Operation] = {
             ],
         ),
         of("EC2", "CreateTags", &[("ec2:CreateTags", &[Ids("ResourceId")])]),
+        of(
+            "EC2",
+            "DeleteNetworkAclEntry",
+            &[("ec2:DeleteNetworkAclEntry", &[Each(NETWORK_ACL, "NetworkAclId")])],
+        ),
         of("EC2", "DeleteSecurityGroup", &[("ec2:DeleteSecurityGroup", &[Each(GROUP, "GroupId")])]),
         of("EC2", "DeleteTags", &[("ec2:DeleteTags", &[Ids("ResourceId")])]),
+        of("EC2", "DescribeFlowLogs", &[("ec2:DescribeFlowLogs", ALL)]),
         of(
             "EC2",
             "DescribeInstanceAttribute",
@@ -227,6 +262,7 @@ const OPERATIONS: &[Operation] = {
         ),
         of("EC2", "DescribeImages", &[("ec2:DescribeImages", ALL)]),
         of("EC2", "DescribeInstances", &[("ec2:DescribeInstances", ALL)]),
+        of("EC2", "DescribeNetworkAcls", &[("ec2:DescribeNetworkAcls", ALL)]),
         of("EC2", "DescribeNetworkInterfaces", &[("ec2:DescribeNetworkInterfaces", ALL)]),
         of("EC2", "DescribeSecurityGroupRules", &[("ec2:DescribeSecurityGroupRules", ALL)]),
         of("EC2", "DescribeSecurityGroups", &[("ec2:DescribeSecurityGroups", ALL)]),
@@ -236,6 +272,8 @@ const OPERATIONS: &[Operation] = {
             &[("ec2:DescribeSnapshotAttribute", &[Each(SNAPSHOT, "SnapshotId")])],
         ),
         of("EC2", "DescribeSnapshots", &[("ec2:DescribeSnapshots", ALL)]),
+        of("EC2", "DescribeSubnets", &[("ec2:DescribeSubnets", ALL)]),
+        of("EC2", "DescribeVpcs", &[("ec2:DescribeVpcs", ALL)]),
         of("EC2", "DisableEbsEncryptionByDefault", &[("ec2:DisableEbsEncryptionByDefault", ALL)]),
         of("EC2", "DisableImageBlockPublicAccess", &[("ec2:DisableImageBlockPublicAccess", ALL)]),
         of(
@@ -299,6 +337,11 @@ const OPERATIONS: &[Operation] = {
         ),
         of(
             "EC2",
+            "ModifySubnetAttribute",
+            &[("ec2:ModifySubnetAttribute", &[Each(SUBNET, "SubnetId")])],
+        ),
+        of(
+            "EC2",
             "RevokeSecurityGroupEgress",
             &[("ec2:RevokeSecurityGroupEgress", &[Each(GROUP, "GroupId")])],
         ),
@@ -325,19 +368,47 @@ const OPERATIONS: &[Operation] = {
                 ("lambda:InvokeFunction", &[ThroughUrl(FUNCTION, "FunctionName")]),
             ],
         ),
+        of("S3", "DeleteBucketLifecycle", &[("s3:PutLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "DeleteBucketPolicy", &[("s3:DeleteBucketPolicy", IN_BUCKET)]),
         of("S3", "DeletePublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "GetBucketAcl", &[("s3:GetBucketAcl", IN_BUCKET)]),
+        of("S3", "GetBucketEncryption", &[("s3:GetEncryptionConfiguration", IN_BUCKET)]),
+        of("S3", "GetBucketLifecycleConfiguration", &[("s3:GetLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "GetBucketOwnershipControls", &[("s3:GetBucketOwnershipControls", IN_BUCKET)]),
         of("S3", "GetBucketPolicy", &[("s3:GetBucketPolicy", IN_BUCKET)]),
+        of("S3", "GetBucketReplication", &[("s3:GetReplicationConfiguration", IN_BUCKET)]),
         of("S3", "GetBucketTagging", &[("s3:GetBucketTagging", IN_BUCKET)]),
+        of("S3", "GetBucketVersioning", &[("s3:GetBucketVersioning", IN_BUCKET)]),
+        of(
+            "S3",
+            "GetObjectAcl",
+            &[
+                ("s3:GetObjectAcl", &[Each(OBJECT, "Bucket")]),
+                ("s3:GetObjectVersionAcl", &[If(OBJECT, "versionId")]),
+                // For one that is not there: without it the answer is 403.
+                ("s3:ListBucket", IN_BUCKET),
+            ],
+        ),
         of("S3", "GetPublicAccessBlock", &[("s3:GetBucketPublicAccessBlock", IN_BUCKET)]),
         of("S3", "HeadBucket", &[("s3:ListBucket", IN_BUCKET)]),
         of("S3", "ListBuckets", &[("s3:ListAllMyBuckets", ALL)]),
         of("S3", "PutBucketAcl", &[("s3:PutBucketAcl", IN_BUCKET)]),
+        of("S3", "PutBucketEncryption", &[("s3:PutEncryptionConfiguration", IN_BUCKET)]),
+        of("S3", "PutBucketLifecycleConfiguration", &[("s3:PutLifecycleConfiguration", IN_BUCKET)]),
         of("S3", "PutBucketPolicy", &[("s3:PutBucketPolicy", IN_BUCKET)]),
+        of("S3", "PutBucketVersioning", &[("s3:PutBucketVersioning", IN_BUCKET)]),
+        of(
+            "S3",
+            "PutObjectAcl",
+            &[
+                ("s3:PutObjectAcl", &[Each(OBJECT, "Bucket")]),
+                ("s3:PutObjectVersionAcl", &[If(OBJECT, "versionId")]),
+            ],
+        ),
         of("S3", "PutPublicAccessBlock", &[("s3:PutBucketPublicAccessBlock", IN_BUCKET)]),
+        of("S3 Control", "DeletePublicAccessBlock", &[("s3:PutAccountPublicAccessBlock", ALL)]),
         of("S3 Control", "GetPublicAccessBlock", &[("s3:GetAccountPublicAccessBlock", ALL)]),
+        of("S3 Control", "PutPublicAccessBlock", &[("s3:PutAccountPublicAccessBlock", ALL)]),
         of(
             "Secrets Manager",
             "GetSecretValue",
@@ -400,7 +471,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 14] = [
+pub const PAGES: [(&str, &str); 15] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -420,6 +491,10 @@ pub const PAGES: [(&str, &str); 14] = [
     (
         "events",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html",
+    ),
+    (
+        "iam",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html",
     ),
     (
         "lambda",
@@ -479,20 +554,27 @@ const FACTS: &[Facts] = {
         of("dynamodb:UpdateItem", Write, true),
         of("ec2:AuthorizeSecurityGroupEgress", Write, true),
         of("ec2:AuthorizeSecurityGroupIngress", Write, true),
+        of("ec2:CreateFlowLogs", Write, true),
+        of("ec2:CreateNetworkAclEntry", Write, true),
         of("ec2:CreateSecurityGroup", Write, true),
         of("ec2:CreateSnapshots", Write, true),
         of("ec2:CreateTags", Tagging, true),
+        of("ec2:DeleteNetworkAclEntry", Write, true),
         of("ec2:DeleteSecurityGroup", Write, true),
         of("ec2:DeleteTags", Tagging, true),
+        of("ec2:DescribeFlowLogs", List, false),
         of("ec2:DescribeInstanceAttribute", List, true),
         of("ec2:DescribeImageAttribute", List, true),
         of("ec2:DescribeImages", List, false),
         of("ec2:DescribeInstances", List, false),
+        of("ec2:DescribeNetworkAcls", List, false),
         of("ec2:DescribeNetworkInterfaces", List, false),
         of("ec2:DescribeSecurityGroupRules", List, false),
         of("ec2:DescribeSecurityGroups", List, false),
         of("ec2:DescribeSnapshotAttribute", List, true),
         of("ec2:DescribeSnapshots", List, false),
+        of("ec2:DescribeSubnets", List, false),
+        of("ec2:DescribeVpcs", List, false),
         of("ec2:DisableEbsEncryptionByDefault", Write, false),
         of("ec2:DisableImageBlockPublicAccess", Write, false),
         of("ec2:DisableSnapshotBlockPublicAccess", Write, false),
@@ -507,14 +589,17 @@ const FACTS: &[Facts] = {
         of("ec2:ModifyInstanceMetadataOptions", Write, true),
         of("ec2:ModifyNetworkInterfaceAttribute", Write, true),
         of("ec2:ModifySnapshotAttribute", PermissionsManagement, true),
+        of("ec2:ModifySubnetAttribute", Write, true),
         of("ec2:RevokeSecurityGroupEgress", Write, true),
         of("ec2:RevokeSecurityGroupIngress", Write, true),
         of("events:DescribeRule", Read, true),
         of("events:EnableRule", Write, true),
         of("events:ListRules", List, false),
         of("events:ListTagsForResource", List, true),
+        of("iam:PassRole", Write, true),
         of("lambda:InvokeFunction", Write, true),
         of("lambda:InvokeFunctionUrl", Write, true),
+        of("logs:CreateLogDelivery", Write, false),
         of("logs:CreateLogStream", Write, true),
         of("logs:PutLogEvents", Write, true),
         of("s3:DeleteBucketPolicy", PermissionsManagement, true),
@@ -524,11 +609,23 @@ const FACTS: &[Facts] = {
         of("s3:GetBucketPolicy", Read, true),
         of("s3:GetBucketPublicAccessBlock", Read, true),
         of("s3:GetBucketTagging", Read, true),
+        of("s3:GetBucketVersioning", Read, true),
+        of("s3:GetEncryptionConfiguration", Read, true),
+        of("s3:GetLifecycleConfiguration", Read, true),
+        of("s3:GetObjectAcl", Read, true),
+        of("s3:GetObjectVersionAcl", Read, true),
+        of("s3:GetReplicationConfiguration", Read, true),
         of("s3:ListAllMyBuckets", List, false),
         of("s3:ListBucket", List, true),
+        of("s3:PutAccountPublicAccessBlock", PermissionsManagement, false),
         of("s3:PutBucketAcl", PermissionsManagement, true),
         of("s3:PutBucketPolicy", PermissionsManagement, true),
         of("s3:PutBucketPublicAccessBlock", PermissionsManagement, true),
+        of("s3:PutBucketVersioning", Write, true),
+        of("s3:PutEncryptionConfiguration", Write, true),
+        of("s3:PutLifecycleConfiguration", Write, true),
+        of("s3:PutObjectAcl", PermissionsManagement, true),
+        of("s3:PutObjectVersionAcl", PermissionsManagement, true),
         of("secretsmanager:GetSecretValue", Read, true),
         of("securityhub:BatchImportFindings", Write, true),
         of("securityhub:BatchUpdateFindings", Write, true),
@@ -545,7 +642,7 @@ const FACTS: &[Facts] = {
 
 /// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key, or a field. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -555,6 +652,7 @@ pub(super) const KEYS: [&str; 14] = [
     "dynamodb:enclosingoperation",
     "dynamodb:leadingkeys",
     "ec2:createaction",
+    "iam:passedtoservice",
     "lambda:functionurlauthtype",
     "lambda:invokedviafunctionurl",
     "s3:resourceaccount",
@@ -585,6 +683,18 @@ impl Request {
         };
         match on {
             On::Everything => plain("*".to_owned()),
+            On::EverythingIf(parameter) => {
+                if !self.values(parameter).is_empty() {
+                    plain("*".to_owned());
+                }
+            }
+            On::Passed(parameter, service) => {
+                for role in self.values(parameter) {
+                    let context = self.context(role).with("iam:PassedToService", *service);
+                    let resource = role.to_owned();
+                    asked.push(Asked { action: action.to_owned(), resource, context });
+                }
+            }
             On::Each(arn, parameter) => {
                 let named = self.values(parameter);
                 if named.is_empty() {

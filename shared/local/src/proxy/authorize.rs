@@ -47,7 +47,12 @@ impl Sessions {
         if named.operation == naming::THROUGH_URL {
             named.resources.extend(self.behind_url.clone());
         }
-        Some(role.judge(&request(&named, region, body)))
+        let mut request = request(&named, region, body);
+        if named.protocol == Protocol::S3 {
+            let query = parts.uri.query().unwrap_or_default();
+            request.parameters.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
+        }
+        Some(role.judge(&request))
     }
 }
 

@@ -319,7 +319,7 @@ const S3_MODIFIERS: [&str; 22] = [
 
 /// Level, method, sub-resource: operation.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>
-const S3_OPERATIONS: [(Level, &str, &str, &str); 57] = {
+const S3_OPERATIONS: [(Level, &str, &str, &str); 60] = {
     use Level::{Bucket as B, Object as O, Service as S};
     [
         (S, "GET", "", "ListBuckets"),
@@ -360,6 +360,9 @@ const S3_OPERATIONS: [(Level, &str, &str, &str); 57] = {
         (B, "GET", "lifecycle", "GetBucketLifecycleConfiguration"),
         (B, "PUT", "lifecycle", "PutBucketLifecycleConfiguration"),
         (B, "DELETE", "lifecycle", "DeleteBucketLifecycle"),
+        (B, "GET", "replication", "GetBucketReplication"),
+        (B, "PUT", "replication", "PutBucketReplication"),
+        (B, "DELETE", "replication", "DeleteBucketReplication"),
         (B, "GET", "notification", "GetBucketNotificationConfiguration"),
         (B, "PUT", "notification", "PutBucketNotificationConfiguration"),
         (B, "GET", "versions", "ListObjectVersions"),

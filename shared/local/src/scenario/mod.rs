@@ -6,9 +6,14 @@
 //! - `snapshot`: everything about the resource that a remediation could touch, for "equal to before" and
 //!   "nothing else changed". Ids that AWS gives anew (security group rule ids) are left out.
 
+use jiff::Timestamp;
+use quell_engine::ledger::{Baseline, Baselined, Ledger};
 use serde_json::Value;
 
-use crate::Cloud;
+use crate::{
+    Cloud,
+    cloud::{ACCOUNT, REGION},
+};
 
 mod ami_block_public_access;
 mod ami_image;
@@ -25,22 +30,43 @@ mod ec2_quarantine;
 mod quell_rule;
 mod quell_rule_disabled;
 mod quell_tampered;
+mod s3_account_public_access;
 mod s3_block_public_access;
 mod s3_bucket;
+mod s3_cross_account_policy;
+mod s3_destructive_lifecycle;
+mod s3_encryption;
+mod s3_foreign_replication;
 mod s3_public_acl;
+mod s3_public_object;
 mod s3_public_policy;
+mod s3_versioning;
 mod sample;
+mod sg_default_rules;
 mod sg_open_ingress;
-
-/// Controls whose resource is a setting, of which an account has one in each region.
-pub const SETTINGS: &[&str] =
-    &["ami-block-public-access", "ebs-default-encryption", "ebs-snapshot-block-public-access"];
+mod vpc_flow_logs;
+mod vpc_nacl_open_ingress;
+mod vpc_subnet_public_ip;
 
 /// What of a control's world only our own patches of the emulator show (`emulator/patches`), by control: no emulator made
 /// by others has proven it.
 pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("ami-block-public-access", "block public access for images, all of it"),
     ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
+    ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
+    ("s3-encryption", "the answer to GetBucketEncryption"),
+    ("s3-foreign-replication", "the answer to GetBucketReplication"),
+    ("s3-public-object", "PutObjectAcl with an ACL in its body, or for a version"),
+    ("s3-versioning", "the form of the answer to GetBucketVersioning"),
+    ("vpc-flow-logs", "that CreateFlowLogs heeds its client token"),
+];
+
+/// Controls whose resource is a setting of the account, of which there is one, or one in each region.
+pub const SETTINGS: &[&str] = &[
+    "ami-block-public-access",
+    "ebs-default-encryption",
+    "ebs-snapshot-block-public-access",
+    "s3-account-public-access",
 ];
 
 /// Emulator trouble, in words.
@@ -99,6 +125,27 @@ impl Staged {
             "ami-block-public-access" => {
                 include_str!("../../../../events/ami-block-public-access/violating.json")
             }
+            "vpc-subnet-public-ip" => vpc_subnet_public_ip::SAMPLE,
+            "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::SAMPLE,
+            "sg-default-rules" => sg_default_rules::SAMPLE,
+            "vpc-flow-logs" => vpc_flow_logs::SAMPLE,
+            "s3-versioning" => include_str!("../../../../events/s3-versioning/violating.json"),
+            "s3-encryption" => include_str!("../../../../events/s3-encryption/violating.json"),
+            "s3-destructive-lifecycle" => {
+                include_str!("../../../../events/s3-destructive-lifecycle/violating.json")
+            }
+            "s3-account-public-access" => {
+                include_str!("../../../../events/s3-account-public-access/violating.json")
+            }
+            "s3-cross-account-policy" => {
+                include_str!("../../../../events/s3-cross-account-policy/violating.json")
+            }
+            "s3-public-object" => {
+                include_str!("../../../../events/s3-public-object/violating.json")
+            }
+            "s3-foreign-replication" => {
+                include_str!("../../../../events/s3-foreign-replication/violating.json")
+            }
             other => return Err(format!("no scenario for control {other}").into()),
         };
         let mut pairs = Vec::new();
@@ -148,6 +195,17 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "ebs-default-encryption" => ebs_default_encryption::stage(cloud).await,
         "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access::stage(cloud).await,
         "ami-block-public-access" => ami_block_public_access::stage(cloud).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::stage(cloud, name).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::stage(cloud, name).await,
+        "sg-default-rules" => sg_default_rules::stage(cloud, name).await,
+        "vpc-flow-logs" => vpc_flow_logs::stage(cloud, name).await,
+        "s3-versioning" => s3_versioning::stage(cloud, name).await,
+        "s3-encryption" => s3_encryption::stage(cloud, name).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::stage(cloud, name).await,
+        "s3-account-public-access" => s3_account_public_access::stage(cloud, name).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::stage(cloud, name).await,
+        "s3-public-object" => s3_public_object::stage(cloud, name).await,
+        "s3-foreign-replication" => s3_foreign_replication::stage(cloud, name).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -159,6 +217,30 @@ pub async fn stage_too_large(cloud: &Cloud, name: &str) -> Result<Staged, Error>
     let staged = sg_open_ingress::stage(cloud, name).await?;
     sg_open_ingress::fill(cloud, &staged.resource).await?;
     Ok(staged)
+}
+
+/// Has the ledger know what a sweep would have seen before the bad state was made, where a fix needs it.
+pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result<(), Error> {
+    let state = match staged.control {
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::baseline(),
+        "s3-encryption" => s3_encryption::baseline(),
+        "vpc-flow-logs" => {
+            return vpc_flow_logs::remember(cloud, ledger, &staged.resource).await;
+        }
+        _ => return Ok(()),
+    };
+    // The samples are younger.
+    let seen = "2026-01-01T00:00:00Z".parse()?;
+    let baseline = Baseline::default().with(state, seen).unwrap_or_default();
+    let Staged { control, resource, .. } = staged;
+    let of = Baselined { control, account: ACCOUNT, region: REGION, resource };
+    ledger.keep_baseline(&of, &baseline, Timestamp::now()).await?;
+    Ok(())
+}
+
+/// Makes the bad state of `vpc-flow-logs` with a flow log that delivered to a bucket: that takes other rights.
+pub async fn stage_flow_log_to_bucket(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    vpc_flow_logs::stage_to_bucket(cloud, name).await
 }
 
 /// Whether the resource of [`stage`] is still in its bad state.
@@ -183,6 +265,17 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
             ebs_snapshot_block_public_access::is_violating(cloud).await
         }
         "ami-block-public-access" => ami_block_public_access::is_violating(cloud).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::is_violating(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::is_violating(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::is_violating(cloud, resource).await,
+        "vpc-flow-logs" => vpc_flow_logs::is_violating(cloud, resource).await,
+        "s3-versioning" => s3_versioning::is_violating(cloud, resource).await,
+        "s3-encryption" => s3_encryption::is_violating(cloud, resource).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::is_violating(cloud, resource).await,
+        "s3-account-public-access" => s3_account_public_access::is_violating(cloud, resource).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::is_violating(cloud, resource).await,
+        "s3-public-object" => s3_public_object::is_violating(cloud, resource).await,
+        "s3-foreign-replication" => s3_foreign_replication::is_violating(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }
@@ -209,6 +302,17 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
             ebs_snapshot_block_public_access::snapshot(cloud).await
         }
         "ami-block-public-access" => ami_block_public_access::snapshot(cloud).await,
+        "vpc-subnet-public-ip" => vpc_subnet_public_ip::snapshot(cloud, resource).await,
+        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::snapshot(cloud, resource).await,
+        "sg-default-rules" => sg_default_rules::snapshot(cloud, resource).await,
+        "vpc-flow-logs" => vpc_flow_logs::snapshot(cloud, resource).await,
+        "s3-versioning" => s3_versioning::snapshot(cloud, resource).await,
+        "s3-encryption" => s3_encryption::snapshot(cloud, resource).await,
+        "s3-destructive-lifecycle" => s3_destructive_lifecycle::snapshot(cloud, resource).await,
+        "s3-account-public-access" => s3_account_public_access::snapshot(cloud, resource).await,
+        "s3-cross-account-policy" => s3_cross_account_policy::snapshot(cloud, resource).await,
+        "s3-public-object" => s3_public_object::snapshot(cloud, resource).await,
+        "s3-foreign-replication" => s3_foreign_replication::snapshot(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
     }
 }

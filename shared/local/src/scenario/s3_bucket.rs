@@ -9,12 +9,17 @@ use aws_sdk_s3::{
 use serde_json::{Value, json};
 
 use super::{Error, Staged};
-use crate::{Cloud, cloud::REGION};
+use crate::{
+    Cloud,
+    cloud::{ACCOUNT, REGION},
+};
 
 /// The samples in `events/` speak of a bucket that is staged under this name.
 const SAMPLE: &str = "example";
 
+/// A bucket with none of the account's switches on, whatever was staged before.
 pub(super) async fn create(cloud: &Cloud, kind: &str, name: &str) -> Result<String, Error> {
+    cloud.s3control.delete_public_access_block().account_id(ACCOUNT).send().await?;
     let bucket = format!("quell-demo-{kind}-{name}");
     let here = CreateBucketConfiguration::builder()
         .location_constraint(BucketLocationConstraint::from(REGION))
@@ -27,9 +32,19 @@ pub(super) async fn create(cloud: &Cloud, kind: &str, name: &str) -> Result<Stri
 pub(super) fn staged(control: &'static str, bucket: String, sample: &str) -> Result<Staged, Error> {
     let kind = bucket.rsplit_once('-').map_or(bucket.as_str(), |(kind, _)| kind);
     let sample = sample.replace(&format!("{kind}-{SAMPLE}"), &bucket);
-    let mut event: Value = serde_json::from_str(&sample)?;
+    happening(control, bucket.clone(), &sample, &bucket)
+}
+
+/// The event with ids that are those of this name.
+pub(super) fn happening(
+    control: &'static str,
+    resource: String,
+    event: &str,
+    name: &str,
+) -> Result<Staged, Error> {
+    let mut event: Value = serde_json::from_str(event)?;
     let mut hasher = DefaultHasher::new();
-    bucket.hash(&mut hasher);
+    name.hash(&mut hasher);
     let own = format!("{:016x}", hasher.finish());
     for (field, length) in [("/id", 12), ("/detail/eventID", 12), ("/detail/requestID", 16)] {
         if let Some(Value::String(id)) = event.pointer_mut(field) {
@@ -40,10 +55,11 @@ pub(super) fn staged(control: &'static str, bucket: String, sample: &str) -> Res
     if let Some(Value::String(id)) = event.pointer_mut("/detail/requestID") {
         id.make_ascii_uppercase();
     }
-    Ok(Staged { control, resource: bucket, event })
+    Ok(Staged { control, resource, event })
 }
 
-/// ACL, ownership, policy, switches and tags. What was never configured is null.
+/// ACL, ownership, policy, switches, tags, versioning, encryption, lifecycle and replication. What was never configured
+/// is null.
 pub(super) async fn snapshot(cloud: &Cloud, bucket: &str) -> Result<Value, Error> {
     let s3 = &cloud.s3;
     let acl = s3.get_bucket_acl().bucket(bucket).send().await?;
@@ -76,6 +92,12 @@ pub(super) async fn snapshot(cloud: &Cloud, bucket: &str) -> Result<Value, Error
         tags
     });
 
+    let versioning = s3.get_bucket_versioning().bucket(bucket).send().await?.status;
+    let encryption = present(s3.get_bucket_encryption().bucket(bucket).send().await)?;
+    let lifecycle = s3.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+    let lifecycle = present(lifecycle)?;
+    let replication = present(s3.get_bucket_replication().bucket(bucket).send().await)?;
+
     Ok(json!({
         "owner": owner,
         "grants": grants,
@@ -83,10 +105,19 @@ pub(super) async fn snapshot(cloud: &Cloud, bucket: &str) -> Result<Value, Error
         "policy": policy.and_then(|reply| reply.policy),
         "block": block,
         "tags": tags,
+        "versioning": versioning.as_ref().map(|status| status.as_str()),
+        "encryption": encryption.map(|reply| shown(&reply.server_side_encryption_configuration)),
+        "lifecycle": lifecycle.map(|reply| shown(&reply.rules)),
+        "replication": replication.map(|reply| shown(&reply.replication_configuration)),
     }))
 }
 
-fn line(grant: &Grant) -> String {
+/// As the SDK shows it: every field that AWS answered with.
+fn shown(configuration: &impl std::fmt::Debug) -> String {
+    format!("{configuration:?}")
+}
+
+pub(super) fn line(grant: &Grant) -> String {
     let grantee = grant.grantee();
     let who = grantee.and_then(|grantee| {
         grantee.uri().or_else(|| grantee.id()).or_else(|| grantee.email_address())
@@ -102,11 +133,14 @@ where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    const NONE: [&str; 4] = [
+    const NONE: [&str; 7] = [
         "NoSuchBucketPolicy",
+        "NoSuchLifecycleConfiguration",
         "NoSuchPublicAccessBlockConfiguration",
         "NoSuchTagSet",
         "OwnershipControlsNotFoundError",
+        "ReplicationConfigurationNotFoundError",
+        "ServerSideEncryptionConfigurationNotFoundError",
     ];
     match reply {
         Ok(reply) => Ok(Some(reply)),

@@ -29,7 +29,7 @@ use quell_local::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CONTROLS: [&str; 16] = [
+const CONTROLS: &[&str] = &[
     "ami-block-public-access",
     "ami-public-image",
     "ami-shared-image",
@@ -42,10 +42,21 @@ const CONTROLS: [&str; 16] = [
     "ec2-quarantine",
     "quell-rule-disabled",
     "quell-tampered",
+    "s3-account-public-access",
     "s3-block-public-access",
+    "s3-cross-account-policy",
+    "s3-destructive-lifecycle",
+    "s3-encryption",
+    "s3-foreign-replication",
     "s3-public-acl",
+    "s3-public-object",
     "s3-public-policy",
+    "s3-versioning",
+    "sg-default-rules",
     "sg-open-ingress",
+    "vpc-flow-logs",
+    "vpc-nacl-open-ingress",
+    "vpc-subnet-public-ip",
 ];
 
 #[tokio::test]

@@ -38,6 +38,25 @@ fn what_is_tagged_while_it_is_made_needs_leave_to_tag() {
 }
 
 #[test]
+fn a_flow_log_needs_leave_to_pass_its_role_or_to_deliver_to_its_bucket() {
+    let role = "arn:aws:iam::123456789012:role/flow-logs";
+    let to_group = [("ResourceId.1", "vpc-1"), ("DeliverLogsPermissionArn", role)];
+    let asked = request("EC2", "CreateFlowLogs", &to_group).asks().unwrap();
+    assert_eq!(
+        lines(&asked),
+        [
+            "ec2:CreateFlowLogs arn:aws:ec2:eu-west-1:123456789012:vpc-flow-log/*",
+            "ec2:CreateFlowLogs arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-1",
+            "iam:PassRole arn:aws:iam::123456789012:role/flow-logs",
+        ]
+    );
+    assert_eq!(asked[2].context.values("iam:passedtoservice"), ["vpc-flow-logs.amazonaws.com"]);
+    let to_bucket = [("ResourceId.1", "vpc-1"), ("LogDestination", "arn:aws:s3:::flow")];
+    let asked = request("EC2", "CreateFlowLogs", &to_bucket).asks().unwrap();
+    assert_eq!(lines(&asked)[2..], ["logs:CreateLogDelivery *"]);
+}
+
+#[test]
 fn tags_on_what_is_there_have_no_create_action() {
     let tag = [("ResourceId.1", "i-1"), ("ResourceId.2", "sgr-2"), ("Tag.1.Key", "a")];
     let asked = request("EC2", "CreateTags", &tag).asks().unwrap();
@@ -259,7 +278,10 @@ fn every_action_of_the_table_has_its_facts_and_every_fact_its_page() {
             .iter()
             .flat_map(|operation| operation.needs)
             .filter(|(action, _)| *action == known.action)
-            .all(|(_, on)| on.iter().all(|on| matches!(on, On::Everything)) != known.has_resources);
+            .all(|(_, on)| {
+                let is_bound = |on: &On| !matches!(on, On::Everything | On::EverythingIf(_));
+                on.iter().any(is_bound) == known.has_resources
+            });
         assert!(is_single, "{}: resources", known.action);
     }
 }

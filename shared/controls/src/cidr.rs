@@ -1,17 +1,17 @@
-//! Which ranges of addresses are as good as the whole internet.
+//! Ranges of addresses, and which of them are as good as the whole internet.
 
 use std::net::IpAddr;
 
 /// A range of addresses, as AWS writes it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cidr {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cidr {
     address: IpAddr,
     prefix: u8,
 }
 
 impl Cidr {
     /// `None`: not a range of addresses.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
         let prefix = prefix.parse().ok()?;
@@ -19,12 +19,30 @@ impl Cidr {
         (prefix <= longest).then_some(Self { address, prefix })
     }
 
+    /// Whether all of `other` is in this range. No range of one version of IP is in one of the other.
+    pub(crate) fn contains(self, other: Self) -> bool {
+        let is_same_version = self.address.is_ipv4() == other.address.is_ipv4();
+        is_same_version
+            && self.prefix <= other.prefix
+            && self.network(self.prefix) == other.network(self.prefix)
+    }
+
+    /// The first so many bits of the address.
+    fn network(self, prefix: u8) -> u128 {
+        let (bits, length) = match self.address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+            IpAddr::V6(address) => (address.to_bits(), 128),
+        };
+        // A shift by the whole length would overflow.
+        bits.checked_shr(length - u32::from(prefix)).unwrap_or_default()
+    }
+
     /// Judged by the length of the prefix, not by the text: `0.0.0.0/1` and `128.0.0.0/1` together are everyone.
     ///
     /// IPv4: shorter than /8, the largest block that one network was ever given. IPv6: shorter than /16, since the
     /// blocks of the regional registries are /12, and what they give to one network is not larger than a /16.
     /// Unique local addresses (`fc00::/7`) are nobody on the internet, as `10.0.0.0/8` is.
-    pub(super) fn is_world(self) -> bool {
+    pub(crate) fn is_world(self) -> bool {
         match self.address {
             IpAddr::V4(_) => self.prefix < 8,
             IpAddr::V6(address) => {
@@ -86,14 +104,38 @@ mod tests {
         for wrong in
             ["", "/", "0.0.0.0", "0.0.0.0/", "0.0.0.0/33", "::/129", "0.0.0/0", "a/0", "0.0.0.0/-1"]
         {
-            assert_eq!(Cidr::parse(wrong), None, "{wrong:?}");
+            assert!(Cidr::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn knows_what_it_contains() {
+        let contains = |one, other| Cidr::parse(one).unwrap().contains(Cidr::parse(other).unwrap());
+        for (one, other) in [
+            ("0.0.0.0/0", "203.0.113.9/32"),
+            ("0.0.0.0/0", "198.51.100.7/0"),
+            ("10.0.0.0/8", "10.1.0.0/16"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::/0", "2001:db8::/32"),
+            ("fc00::/7", "fd00::/8"),
+        ] {
+            assert!(contains(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("10.1.0.0/16", "10.0.0.0/8"),
+            ("0.0.0.0/1", "128.0.0.0/1"),
+            ("0.0.0.0/0", "::/0"),
+            ("::/0", "10.0.0.0/8"),
+            ("203.0.113.9/32", "203.0.113.8/32"),
+        ] {
+            assert!(!contains(one, other), "{one} {other}");
         }
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "\\PC{0,50}|[0-9a-f:.]{0,20}/[0-9]{1,3}") {
-            Cidr::parse(&text).map(Cidr::is_world);
+            Cidr::parse(&text).map(|range| (range.is_world(), range.contains(range)));
         }
 
         #[test]

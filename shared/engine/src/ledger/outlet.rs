@@ -1,4 +1,4 @@
-//! Where people were told of a record, so that what comes later stands in the same place.
+//! Where people were told, and how far: what comes later stands in the same place, and what is late is not told.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -7,26 +7,34 @@ use aws_sdk_dynamodb::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Item, Ledger, LedgerError, SCHEMA, document, instant, number, string, text};
-use crate::{CallError, During as _};
+use super::{
+    Item, Ledger, LedgerError, SCHEMA, document, instant, number, record_id, string, text,
+};
+use crate::{CallError, During as _, Finding};
 
-/// One message in one channel, which is kept up to date.
+/// One place that is kept up to date.
 #[derive(Clone, Copy, Debug)]
-pub struct ThreadKey<'a> {
-    /// The record, or what stands for one where there is none.
-    pub record: &'a str,
-    /// The channel as it is called by those who post.
-    pub channel: &'a str,
+pub enum Outlet<'a> {
+    /// A message in a channel of Slack, with its thread.
+    Thread {
+        /// The record, or what stands for one where there is none.
+        record: &'a str,
+        /// The channel as it is called by those who post.
+        channel: &'a str,
+    },
+    /// A finding in Security Hub.
+    Finding(&'a Finding),
 }
 
-/// Which of two messages about a record is the later one: by the time at which their record was made (an undo is a
-/// record of its own, and later), then by the record's revision.
+/// Which of two messages in one place is the later one: by a time, then by the record's revision. In a thread it is the
+/// time at which their record was made (an undo is a record of its own, and later); of a finding, which may have several
+/// records that go on side by side, the time since when they stand as they do.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Edition(String);
 
 impl Edition {
-    pub fn new(made: Timestamp, revision: u64) -> Self {
-        Self(format!("{}#{revision:020}", instant(made)))
+    pub fn new(time: Timestamp, revision: u64) -> Self {
+        Self(format!("{}#{revision:020}", instant(time)))
     }
 }
 
@@ -51,16 +59,16 @@ pub enum Claim {
 /// Nobody takes longer to show something. A claim that is older is of somebody who is dead.
 pub const CLAIM: SignedDuration = SignedDuration::from_secs(90);
 
-/// How long a thread is remembered after its last message. What comes later begins another.
+/// How long a place is remembered after its last message. What comes later begins another thread.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 const ACTION: &str = "dynamodb:UpdateItem";
 
 impl Ledger {
     /// Asks for the right to show an edition. Asking twice under one name is asking once.
-    pub async fn claim_thread(
+    pub async fn claim_outlet(
         &self,
-        key: ThreadKey<'_>,
+        outlet: Outlet<'_>,
         edition: &Edition,
         claimant: &str,
         now: Timestamp,
@@ -70,7 +78,7 @@ impl Ledger {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(item_key(key)))
+            .set_key(Some(item_key(outlet)))
             .update_expression(
                 "SET #schema = :schema, claimant = :claimant, claimed = :until, expires = :expires",
             )
@@ -113,49 +121,48 @@ impl Ledger {
         Ok(if is_outdated { Claim::Outdated } else { Claim::Held })
     }
 
-    /// Notes what was shown, and gives the claim back.
-    pub async fn keep_thread(
+    /// Notes what was shown, and gives the claim back. `None`: what is there has a name without it.
+    pub async fn keep_outlet(
         &self,
-        key: ThreadKey<'_>,
+        outlet: Outlet<'_>,
         edition: &Edition,
         claimant: &str,
-        shown: &Shown,
+        shown: Option<&Shown>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let kept = self
+        let mut set = "SET edition = :edition, expires = :expires".to_owned();
+        let mut keep = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(item_key(key)))
-            .update_expression(
-                "SET edition = :edition, #channel = :channel, #message = :message, expires = :expires \
-                 REMOVE claimant, claimed",
-            )
+            .set_key(Some(item_key(outlet)))
             .condition_expression("claimant = :claimant")
-            .expression_attribute_names("#channel", "channel")
-            .expression_attribute_names("#message", "message")
             .expression_attribute_values(":edition", text(&edition.0))
-            .expression_attribute_values(":channel", text(&shown.channel))
-            .expression_attribute_values(":message", text(&shown.message))
             .expression_attribute_values(":claimant", text(claimant))
-            .expression_attribute_values(":expires", expires(now))
-            .send()
-            .await
-            .during(ACTION);
-        given_back(kept.map(drop))
+            .expression_attribute_values(":expires", expires(now));
+        if let Some(shown) = shown {
+            set.push_str(", #channel = :channel, #message = :message");
+            keep = keep
+                .expression_attribute_names("#channel", "channel")
+                .expression_attribute_names("#message", "message")
+                .expression_attribute_values(":channel", text(&shown.channel))
+                .expression_attribute_values(":message", text(&shown.message));
+        }
+        let keep = keep.update_expression(format!("{set} REMOVE claimant, claimed"));
+        given_back(keep.send().await.during(ACTION).map(drop))
     }
 
     /// Gives a claim back of which nothing came.
-    pub async fn leave_thread(
+    pub async fn leave_outlet(
         &self,
-        key: ThreadKey<'_>,
+        outlet: Outlet<'_>,
         claimant: &str,
     ) -> Result<(), LedgerError> {
         let left = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(item_key(key)))
+            .set_key(Some(item_key(outlet)))
             .update_expression("REMOVE claimant, claimed")
             .condition_expression("claimant = :claimant")
             .expression_attribute_values(":claimant", text(claimant))
@@ -174,8 +181,16 @@ fn given_back(result: Result<(), CallError>) -> Result<(), LedgerError> {
     }
 }
 
-fn item_key(ThreadKey { record, channel }: ThreadKey<'_>) -> Item {
-    document::key(&format!("SLK#{record}"), &format!("C#{channel}"))
+fn item_key(outlet: Outlet<'_>) -> Item {
+    match outlet {
+        Outlet::Thread { record, channel } => {
+            document::key(&format!("SLK#{record}"), &format!("C#{channel}"))
+        }
+        // The name of a finding may be longer than a key.
+        Outlet::Finding(Finding { id, product_arn }) => {
+            document::key(&format!("HUB#{}", record_id(&["finding", product_arn, id])), "FINDING")
+        }
+    }
 }
 
 fn expires(now: Timestamp) -> AttributeValue {
