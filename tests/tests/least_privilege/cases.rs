@@ -375,48 +375,48 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scene.comes_to(&staged, "fixed").await?;
             swept(scene, control).await
         }
+        OfControl::ToBucket => {
+            let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
+            let staged = staged.unwrap();
+            scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await
+        }
+        OfControl::Used => {
+            let staged = scene.stage(control).await;
+            let report = scene.deliver(control, &staged.event).await?;
+            let notes = report["notes"].as_array().cloned().unwrap_or_default();
+            let says = |said: &Value| {
+                said.as_str()
+                    .is_some_and(|said| said.starts_with("Network interfaces that use it: 1 (eni-"))
+            };
+            check(notes.iter().any(says), || format!("it says {notes:?}"))
+        }
         OfControl::Recovered => unreachable!("it needs the proxy"),
     }
 }
 
 /// A sweep, run by run.
 async fn swept(scene: &Scene, control: &'static str) -> Result<(), Failed> {
-        let event = json!({
-            "version": "0", "id": scene.name, "source": "aws.events",
-            "detail-type": "Scheduled Event", "account": ACCOUNT, "region": REGION,
-            "time": "2026-03-01T02:03:04Z",
-            "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-Sweep")],
-            "detail": {},
-        });
-        // What other scenes left lies about too: it may need more than one run for all of it.
-        for _ in 0..10 {
-            let attempt = scene.function(control).invoke(event.to_string()).await.unwrap();
-            let quell_local::Answer::Response(response) = attempt.answer else {
-                return Err(format!("the sweep failed: {:?}", attempt.answer.error_message()));
-            };
-            if response["swept"]["finished"] == true {
-                let found = &response["swept"]["found"][control]["resources"];
-                return check(found.as_u64() > Some(0), || format!("nothing: {response}"));
-            }
-        }
-        Err("it comes to no end".to_owned())
-    }
-    OfControl::ToBucket => {
-        let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
-        let staged = staged.unwrap();
-        scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
-        scene.comes_to(&staged, "fixed").await?;
-        is_right(scene, &staged).await
-    }
-    OfControl::Used => {
-        let staged = scene.stage(control).await;
-        let report = scene.deliver(control, &staged.event).await?;
-        let notes = report["notes"].as_array().cloned().unwrap_or_default();
-        let says = |said: &Value| {
-            said.as_str()
-                .is_some_and(|said| said.starts_with("Network interfaces that use it: 1 (eni-"))
+    let event = json!({
+        "version": "0", "id": scene.name, "source": "aws.events",
+        "detail-type": "Scheduled Event", "account": ACCOUNT, "region": REGION,
+        "time": "2026-03-01T02:03:04Z",
+        "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-Sweep")],
+        "detail": {},
+    });
+    // What other scenes left lies about too: it may need more than one run for all of it.
+    for _ in 0..10 {
+        let attempt = scene.function(control).invoke(event.to_string()).await.unwrap();
+        let quell_local::Answer::Response(response) = attempt.answer else {
+            return Err(format!("the sweep failed: {:?}", attempt.answer.error_message()));
         };
-        check(notes.iter().any(says), || format!("it says {notes:?}"))
+        if response["swept"]["finished"] == true {
+            let found = &response["swept"]["found"][control]["resources"];
+            return check(found.as_u64() > Some(0), || format!("nothing: {response}"));
+        }
+    }
+    Err("it comes to no end".to_owned())
 }
 
 /// The function dies right after its first write; a hint to its record has the rest done.
