@@ -87,10 +87,18 @@ pub const LAMBDAS_OWN: [(&str, &str, &str); 8] = [
     ),
 ];
 
-/// What makes nothing that is a resource of IAM's: settings of the account itself, and deliveries that need their own resource's
-/// permission too.
-pub const WRITES_ON_EVERYTHING: &[&str] =
-    &["logs:CreateLogDelivery", "s3:PutAccountPublicAccessBlock"];
+/// What makes nothing that is a resource of IAM's: settings of the account or of a region, and deliveries that need their
+/// own resource's permission too.
+pub const WRITES_ON_EVERYTHING: &[&str] = &[
+    "ec2:DisableEbsEncryptionByDefault",
+    "ec2:DisableImageBlockPublicAccess",
+    "ec2:DisableSnapshotBlockPublicAccess",
+    "ec2:EnableEbsEncryptionByDefault",
+    "ec2:EnableImageBlockPublicAccess",
+    "ec2:EnableSnapshotBlockPublicAccess",
+    "logs:CreateLogDelivery",
+    "s3:PutAccountPublicAccessBlock",
+];
 
 /// What AWS allows on everything or not at all: reads, and [`WRITES_ON_EVERYTHING`].
 /// [`quell_local::iam::Facts::page`] has the page for each.
@@ -98,6 +106,7 @@ pub const ON_EVERYTHING: &[&str] = &[
     "cloudtrail:ListTrails",
     "cloudwatch:GetMetricStatistics",
     "ec2:DescribeFlowLogs",
+    "ec2:DescribeImages",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
@@ -106,6 +115,15 @@ pub const ON_EVERYTHING: &[&str] = &[
     "ec2:DescribeSnapshots",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
+    "ec2:DisableEbsEncryptionByDefault",
+    "ec2:DisableImageBlockPublicAccess",
+    "ec2:DisableSnapshotBlockPublicAccess",
+    "ec2:EnableEbsEncryptionByDefault",
+    "ec2:EnableImageBlockPublicAccess",
+    "ec2:EnableSnapshotBlockPublicAccess",
+    "ec2:GetEbsEncryptionByDefault",
+    "ec2:GetImageBlockPublicAccessState",
+    "ec2:GetSnapshotBlockPublicAccessState",
     "events:ListRules",
     "logs:CreateLogDelivery",
     "s3:GetAccountPublicAccessBlock",
@@ -150,7 +168,10 @@ const WHY: &[(&str, &str)] = &[
     ("ec2:DescribeNetworkInterfaces", "reads the interfaces with their groups"),
     ("ec2:DescribeSecurityGroupRules", "reads the rules of the group"),
     ("ec2:DescribeSecurityGroups", "reads the group"),
-    ("ec2:DescribeSnapshots", "finds snapshots that were made before an answer was lost"),
+    (
+        "ec2:DescribeSnapshots",
+        "finds the account's snapshots, and those that were made before an answer was lost",
+    ),
     (
         "ec2:ModifyInstanceAttribute",
         "switches termination protection, and keeps volumes when the instance ends",
@@ -237,6 +258,23 @@ const WHY: &[(&str, &str)] = &[
     ("events:ListRules", "finds Quell's own rules, for the sweep"),
     ("events:ListTagsForResource", "reads the tags that the policy file asks for"),
     ("events:EnableRule", "enables a rule of Quell's again"),
+    ("ec2:DescribeImageAttribute", "reads with whom the image is shared"),
+    (
+        "ec2:DescribeImages",
+        "finds the account's images, and reads the tags that the policy file asks for",
+    ),
+    ("ec2:DescribeSnapshotAttribute", "reads with whom the snapshot is shared"),
+    ("ec2:DisableEbsEncryptionByDefault", "switches encryption by default off again (undo)"),
+    ("ec2:DisableImageBlockPublicAccess", "lets images be made public again (undo)"),
+    ("ec2:DisableSnapshotBlockPublicAccess", "lets snapshots be made public again (undo)"),
+    ("ec2:EnableEbsEncryptionByDefault", "switches encryption by default on"),
+    ("ec2:EnableImageBlockPublicAccess", "keeps images from being made public"),
+    ("ec2:EnableSnapshotBlockPublicAccess", "keeps snapshots from being made public"),
+    ("ec2:GetEbsEncryptionByDefault", "reads whether new volumes are encrypted"),
+    ("ec2:GetImageBlockPublicAccessState", "reads whether images can be made public"),
+    ("ec2:GetSnapshotBlockPublicAccessState", "reads whether snapshots can be made public"),
+    ("ec2:ModifyImageAttribute", "stops sharing an image, or shares it again (undo)"),
+    ("ec2:ModifySnapshotAttribute", "stops sharing a snapshot, or shares it again (undo)"),
 ];
 
 /// Why a function may do it. None: nobody said.

@@ -25,6 +25,9 @@ const PUBLIC_BUCKET: &[&str] = &["s3-public-acl", "s3-public-policy"];
 /// Only the group itself says whether it is a default one.
 const CALLED: &[&str] = &["sg-open-ingress", "sg-default-rules"];
 
+/// The image could be shared with everyone, with somebody unknown, or both.
+const SHARED_IMAGE: &[&str] = &["ami-public-image", "ami-shared-image"];
+
 #[test]
 fn what_calls_for_a_control_reaches_it() {
     let Some((folder, rows)) = corpus() else { return };
@@ -140,6 +143,9 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         ("config-compliance", ..) if label.contains("vpc-flow-logs-enabled") => {
             Some((&["vpc-flow-logs"], one(event["detail"]["resourceId"].as_str()?)?))
         }
+        ("cloudtrail-api", "ec2", "ModifyImageAttribute") => {
+            Some((SHARED_IMAGE, one(parameters["imageId"].as_str()?)?))
+        }
         ("cloudtrail-api", "ec2", "RunInstances") => {
             let launched = event.pointer("/detail/responseElements/instancesSet/items")?;
             let ids = launched.as_array()?.iter().filter_map(|item| item["instanceId"].as_str());
@@ -162,6 +168,10 @@ fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let resource = finding.pointer("/Resources/0")?;
     let generator = finding["GeneratorId"].as_str()?;
     let controls: &[&str] = match (resource["Type"].as_str()?, generator.rsplit('/').next()?) {
+        // A setting of the region. EC2.1 names the account too, but is about snapshots: the sweep finds those.
+        ("AwsAccount", "EC2.7") => {
+            return Some((&["ebs-default-encryption"], one(event["region"].as_str()?)?));
+        }
         ("AwsS3Bucket", "S3.2" | "S3.3") => PUBLIC_BUCKET,
         ("AwsEc2Instance", "EC2.8") => &["ec2-imdsv2"],
         // The first CIS benchmark: 4.1 is SSH, 4.2 is RDP.

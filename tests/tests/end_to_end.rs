@@ -25,9 +25,10 @@ use quell_tests::{
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 7] = [
     "s3-exposure",
     "ec2-metadata",
+    "image-exposure",
     "network-exposure",
     "ec2-quarantine",
     "audit-trail",

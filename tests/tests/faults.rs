@@ -486,8 +486,14 @@ async fn whoever_is_frozen_past_its_last_moment_changes_nothing_when_it_thaws() 
 fn nothing_that_cannot_be_taken_back_is_among_the_writes() {
     const FINAL: [&str; 8] =
         ["Terminate", "Delete", "Purge", "Disable", "Remove", "Release", "Schedule", "Cancel"];
-    const TAKEN_BACK: [&str; 3] =
-        ["ec2:DeleteSecurityGroup", "ec2:DeleteTags", "s3:DeleteBucketPolicy"];
+    const TAKEN_BACK: [&str; 6] = [
+        "ec2:DeleteSecurityGroup",
+        "ec2:DeleteTags",
+        "ec2:DisableEbsEncryptionByDefault",
+        "ec2:DisableImageBlockPublicAccess",
+        "ec2:DisableSnapshotBlockPublicAccess",
+        "s3:DeleteBucketPolicy",
+    ];
     for meta in REGISTRY {
         for action in meta.writes {
             let verb = action.split_once(':').unwrap().1;

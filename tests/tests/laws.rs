@@ -30,6 +30,13 @@ macro_rules! laws {
             #[tokio::test] async fn s3_account_public_access() { super::$law("s3-account-public-access").await }
             #[tokio::test] async fn s3_cross_account_policy() { super::$law("s3-cross-account-policy").await }
             #[tokio::test] async fn s3_public_object() { super::$law("s3-public-object").await }
+            #[tokio::test] async fn ebs_public_snapshot() { super::$law("ebs-public-snapshot").await }
+            #[tokio::test] async fn ebs_shared_snapshot() { super::$law("ebs-shared-snapshot").await }
+            #[tokio::test] async fn ami_public_image() { super::$law("ami-public-image").await }
+            #[tokio::test] async fn ami_shared_image() { super::$law("ami-shared-image").await }
+            #[tokio::test] async fn ebs_default_encryption() { super::$law("ebs-default-encryption").await }
+            #[tokio::test] async fn ebs_snapshot_block_public_access() { super::$law("ebs-snapshot-block-public-access").await }
+            #[tokio::test] async fn ami_block_public_access() { super::$law("ami-block-public-access").await }
         }
     )+ };
 }

@@ -3,8 +3,12 @@
 #[cfg(feature = "all")]
 use quell_engine::{Control, Meta};
 
+#[cfg(feature = "ami")]
+pub mod ami;
 #[cfg(feature = "cloudtrail")]
 pub mod cloudtrail;
+#[cfg(feature = "ebs")]
+pub mod ebs;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 #[cfg(feature = "quell")]
@@ -19,8 +23,12 @@ pub mod vpc;
 #[cfg(feature = "sg")]
 mod cidr;
 mod partition;
+#[cfg(any(feature = "ami", feature = "ebs"))]
+mod region;
 #[cfg(feature = "ec2")]
 mod shape;
+#[cfg(any(feature = "ami", feature = "ebs"))]
+mod sharing;
 
 /// Every control there is, by what protects the most common mistakes first. Runbooks, tables, rules, permissions and
 /// tests are made of this list.
@@ -46,6 +54,13 @@ pub static REGISTRY: &[&Meta] = &[
     &s3::public_object::PublicObject::META,
     &s3::foreign_replication::ForeignReplication::META,
     &s3::account_public_access::AccountPublicAccess::META,
+    &ebs::public_snapshot::PublicSnapshot::META,
+    &ebs::shared_snapshot::SharedSnapshot::META,
+    &ami::public_image::PublicImage::META,
+    &ami::shared_image::SharedImage::META,
+    &ebs::default_encryption::DefaultEncryption::META,
+    &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
+    &ami::block_public_access::BlockPublicAccess::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -71,6 +86,13 @@ pub type All = (
     s3::public_object::PublicObject,
     s3::foreign_replication::ForeignReplication,
     s3::account_public_access::AccountPublicAccess,
+    ebs::public_snapshot::PublicSnapshot,
+    ebs::shared_snapshot::SharedSnapshot,
+    ami::public_image::PublicImage,
+    ami::shared_image::SharedImage,
+    ebs::default_encryption::DefaultEncryption,
+    ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
+    ami::block_public_access::BlockPublicAccess,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -104,7 +126,14 @@ macro_rules! with_control {
             $crate::s3::cross_account_policy::CrossAccountPolicy,
             $crate::s3::public_object::PublicObject,
             $crate::s3::foreign_replication::ForeignReplication,
-            $crate::s3::account_public_access::AccountPublicAccess
+            $crate::s3::account_public_access::AccountPublicAccess,
+            $crate::ebs::public_snapshot::PublicSnapshot,
+            $crate::ebs::shared_snapshot::SharedSnapshot,
+            $crate::ami::public_image::PublicImage,
+            $crate::ami::shared_image::SharedImage,
+            $crate::ebs::default_encryption::DefaultEncryption,
+            $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
+            $crate::ami::block_public_access::BlockPublicAccess
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

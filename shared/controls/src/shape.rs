@@ -28,6 +28,17 @@ pub(crate) fn text<'a>(parameters: &'a Value, [lower, upper]: [&str; 2]) -> Opti
     parameters.get(lower).or_else(|| parameters.get(upper)).and_then(Value::as_str)
 }
 
+/// An id, or that at the end of the ARN of such a resource: `prefix` and 8 or 17 hexadecimal digits. Blanks around it do
+/// not count.
+pub(crate) fn id<'a>(text: &'a str, prefix: &str, kind: &str) -> Option<&'a str> {
+    let text = text.trim();
+    let in_arn = |arn: &'a str| arn.split_once(kind)?.1.strip_prefix('/');
+    let id = text.strip_prefix("arn:").and_then(in_arn).unwrap_or(text);
+    let digits = id.strip_prefix(prefix)?;
+    let is_hex = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hex && matches!(digits.len(), 8 | 17)).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -63,5 +74,29 @@ mod tests {
         }
         assert_eq!(text(&json!({"groupId": 1}), ["groupId", "GroupId"]), None);
         assert_eq!(text(request(&json!(null), "ModifyRequest"), ["a", "b"]), None);
+    }
+
+    #[test]
+    fn reads_ids_and_arns_and_nothing_else() {
+        let read = |text| id(text, "snap-", ":snapshot");
+        let long = Some("snap-0a1b2c3d4e5f60718");
+        assert_eq!(read("snap-0a1b2c3d4e5f60718"), long);
+        assert_eq!(read(" snap-0a1b2c3d4e5f60718\n"), long);
+        assert_eq!(read("arn:aws:ec2:eu-west-1::snapshot/snap-0a1b2c3d4e5f60718"), long);
+        assert_eq!(read("snap-0a1b2c3d"), Some("snap-0a1b2c3d"));
+        for wrong in [
+            "",
+            "snap-",
+            "snap-1111",
+            "snap-0A1B2C3D",
+            "snap-0a1b2c3g",
+            "snap-0a1b 2c3d",
+            "x/snap-0a1b2c3d",
+            "ami-0a1b2c3d",
+            "arn:aws:ec2:eu-west-1::snapshot/../snap-0a1b2c3d",
+            "arn:aws:ec2:eu-west-1::image/snap-0a1b2c3d",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
     }
 }

@@ -75,7 +75,15 @@ def hurry():
 def patched(service):
     """moto's application for a service, made when the service is first called. EC2 alone takes a second to import."""
     if service == "ec2":
-        from patches import ec2_acls, ec2_flow_logs, ec2_groups, ec2_metadata, ec2_quotas, ec2_rules
+        from patches import (
+            ec2_acls,
+            ec2_flow_logs,
+            ec2_groups,
+            ec2_metadata,
+            ec2_quotas,
+            ec2_rules,
+            ec2_sharing,
+        )
 
         ec2_acls.apply()
         ec2_flow_logs.apply()
@@ -83,6 +91,7 @@ def patched(service):
         ec2_metadata.apply()
         ec2_quotas.apply()
         ec2_rules.apply()
+        ec2_sharing.apply()
     if service == "dynamodb":
         from patches import dynamodb_expressions, dynamodb_writes
 

@@ -161,6 +161,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("patches/ec2_metadata.py", include_str!("../emulator/patches/ec2_metadata.py")),
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
+    ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
     ("patches/s3_configurations.py", include_str!("../emulator/patches/s3_configurations.py")),
     ("patches/s3_object_acl.py", include_str!("../emulator/patches/s3_object_acl.py")),
     (

@@ -10,6 +10,7 @@ use quell_engine::{
     signal::{Heard, parse},
     text::console_link,
 };
+use quell_local::scenario::SETTINGS;
 use quell_tests::attack::FRAGMENTS;
 use serde_json::Value;
 
@@ -20,8 +21,8 @@ async fn whatever_stands_for_a_resource_is_a_name_that_it_can_have_or_is_refused
     let place = Place::begin(Mode::Enforce).await;
     let worker = place.worker();
     let (mut tried, mut delivered, mut refused) = (0, 0, 0);
-    // The account is named by every envelope, and another one is refused there.
-    for meta in REGISTRY.iter().filter(|meta| meta.id != "s3-account-public-access") {
+    // The account and the region of a setting are named by every envelope.
+    for meta in REGISTRY.iter().filter(|meta| !SETTINGS.contains(&meta.id)) {
         let mut events = samples(meta.id);
         let shown = name_in(meta.id, &events);
         events.push(("manual".to_owned(), manual(meta.id, &shown)));

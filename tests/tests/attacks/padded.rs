@@ -6,7 +6,10 @@ use quell_engine::{
     error::EventFailure,
     policy::{Limits, Mode, Notify, Policy},
 };
-use quell_local::cloud::{ACCOUNT, REGION};
+use quell_local::{
+    cloud::{ACCOUNT, REGION},
+    scenario::SETTINGS,
+};
 use quell_tests::rig::own;
 use serde_json::{Map, Value, json};
 
@@ -60,8 +63,8 @@ async fn what_is_left_out_of_a_request_is_fixed_or_is_an_error_that_people_see()
                         told += 1;
                     }
                     Ok(response) => {
-                        // The account is that of the envelope.
-                        let is_named = has_resources || meta.id == "s3-account-public-access";
+                        // The account and the region of a setting are those of the envelope.
+                        let is_named = has_resources || SETTINGS.contains(&meta.id);
                         assert!(is_named, "{about}: {response:#?}");
                         let report = own(response.results, &staged);
                         assert_eq!(report.outcome, Outcome::Fixed, "{about}: {report:#?}");
@@ -149,6 +152,10 @@ fn hears_calls(meta: &Meta) -> bool {
 fn arn(meta: &Meta, resource: &str) -> String {
     match meta.id {
         id if id.starts_with("s3-") => format!("arn:aws:s3:::{resource}"),
+        "ami-public-image" | "ami-shared-image" => {
+            format!("arn:aws:ec2:{REGION}::image/{resource}")
+        }
+        id if id.starts_with("ebs-") => format!("arn:aws:ec2:{REGION}::snapshot/{resource}"),
         id => {
             let kind = match id {
                 "sg-default-rules" | "sg-open-ingress" => "security-group",

@@ -60,6 +60,7 @@ enum OfControl {
     Emptied,
     Routed,
     Swept,
+    Kept,
     Used,
     ToBucket,
 }
@@ -144,7 +145,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         .into();
     }
     use OfControl::{
-        Approved, Counted, Emptied, Exempt, Fixed, Gone, Observed, Parked, Recovered, Routed,
+        Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, Parked, Recovered, Routed,
         Samples, Swept, Tagged, ToBucket, Undone, Used,
     };
     let mut cases = Vec::new();
@@ -171,16 +172,16 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Gone, "is gone"),
             (Samples, "hears every sample event"),
         ] {
-            if meta.id == ACCOUNT_WIDE && matches!(play, Tagged | Parked | Gone) {
-                continue;
-            }
             let only_tells = meta.safety == Safety::ReportOnly;
             // What is deleted has no tags.
             if meta.id == "vpc-flow-logs" && matches!(play, Tagged) {
                 continue;
             }
+            // There is one of it, which is always there and has no tags.
+            let is_setting = scenario::SETTINGS.contains(&meta.id);
             if only_tells && !matches!(play, Observed | Samples)
                 || !meta.reversible && matches!(play, Undone)
+                || is_setting && matches!(play, Tagged | Parked | Gone)
             {
                 continue;
             }
@@ -188,6 +189,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             cases.push(Case { name, play: Play::Control(meta.id, play) });
         }
         for (control, play, name) in [
+            ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
             ("sg-default-rules", Used, "says what uses the group"),
@@ -201,9 +203,6 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     cases
 }
-
-/// There is one such resource, which is always there and has no tags.
-const ACCOUNT_WIDE: &str = "s3-account-public-access";
 
 /// What takes `slack-actions` and the operator.
 fn pressed() -> Case {
@@ -369,25 +368,12 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
         OfControl::Swept => {
             publish(scene, people(Mode::Observe)).await;
             scene.stage(control).await;
-            let event = json!({
-                "version": "0", "id": scene.name, "source": "aws.events",
-                "detail-type": "Scheduled Event", "account": ACCOUNT, "region": REGION,
-                "time": "2026-03-01T02:03:04Z",
-                "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-Sweep")],
-                "detail": {},
-            });
-            // What other scenes left lies about too: it may need more than one run for all of it.
-            for _ in 0..10 {
-                let attempt = scene.function(control).invoke(event.to_string()).await.unwrap();
-                let quell_local::Answer::Response(response) = attempt.answer else {
-                    return Err(format!("the sweep failed: {:?}", attempt.answer.error_message()));
-                };
-                if response["swept"]["finished"] == true {
-                    let found = &response["swept"]["found"][control]["resources"];
-                    return check(found.as_u64() > Some(0), || format!("nothing: {response}"));
-                }
-            }
-            Err("it comes to no end".to_owned())
+            swept(scene, control).await
+        }
+        OfControl::Kept => {
+            let staged = scene.stage(control).await;
+            scene.comes_to(&staged, "fixed").await?;
+            swept(scene, control).await
         }
         OfControl::ToBucket => {
             let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
@@ -408,6 +394,29 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
         }
         OfControl::Recovered => unreachable!("it needs the proxy"),
     }
+}
+
+/// A sweep, run by run.
+async fn swept(scene: &Scene, control: &'static str) -> Result<(), Failed> {
+    let event = json!({
+        "version": "0", "id": scene.name, "source": "aws.events",
+        "detail-type": "Scheduled Event", "account": ACCOUNT, "region": REGION,
+        "time": "2026-03-01T02:03:04Z",
+        "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/quell-Sweep")],
+        "detail": {},
+    });
+    // What other scenes left lies about too: it may need more than one run for all of it.
+    for _ in 0..10 {
+        let attempt = scene.function(control).invoke(event.to_string()).await.unwrap();
+        let quell_local::Answer::Response(response) = attempt.answer else {
+            return Err(format!("the sweep failed: {:?}", attempt.answer.error_message()));
+        };
+        if response["swept"]["finished"] == true {
+            let found = &response["swept"]["found"][control]["resources"];
+            return check(found.as_u64() > Some(0), || format!("nothing: {response}"));
+        }
+    }
+    Err("it comes to no end".to_owned())
 }
 
 /// The function dies right after its first write; a hint to its record has the rest done.
@@ -792,6 +801,8 @@ fn nothing(control: &str) -> &'static str {
         _ if control == "vpc-flow-logs" => "vpc-0123456789abcdef0",
         _ if control == "vpc-nacl-open-ingress" => "acl-0123456789abcdef0",
         _ if control == "vpc-subnet-public-ip" => "subnet-0123456789abcdef0",
+        _ if control.starts_with("ebs-") => "snap-0123456789abcdef0",
+        _ if control.starts_with("ami-") => "ami-0123456789abcdef0",
         _ => "i-0123456789abcdef0",
     }
 }

@@ -47,6 +47,7 @@ macro_rules! functions {
 functions!(
     s3_exposure = "s3-exposure",
     ec2_metadata = "ec2-metadata",
+    image_exposure = "image-exposure",
     network_exposure = "network-exposure",
     ec2_quarantine = "ec2-quarantine",
     operator = "operator",

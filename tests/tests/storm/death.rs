@@ -38,6 +38,10 @@ macro_rules! at_every_call {
             #[tokio::test] async fn s3_destructive_lifecycle() { at_every_call("s3-destructive-lifecycle", &$faults).await }
             #[tokio::test] async fn s3_cross_account_policy() { at_every_call("s3-cross-account-policy", &$faults).await }
             #[tokio::test] async fn s3_public_object() { at_every_call("s3-public-object", &$faults).await }
+            #[tokio::test] async fn ebs_public_snapshot() { at_every_call("ebs-public-snapshot", &$faults).await }
+            #[tokio::test] async fn ebs_shared_snapshot() { at_every_call("ebs-shared-snapshot", &$faults).await }
+            #[tokio::test] async fn ami_public_image() { at_every_call("ami-public-image", &$faults).await }
+            #[tokio::test] async fn ami_shared_image() { at_every_call("ami-shared-image", &$faults).await }
         }
     )+ };
 }

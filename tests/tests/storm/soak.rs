@@ -28,7 +28,7 @@ use quell_engine::{
 use quell_local::{
     Attempt, Function,
     proxy::{Calls, Entry, Fault},
-    scenario::Staged,
+    scenario::{SETTINGS, Staged},
 };
 use serde_json::Value;
 use tokio::{
@@ -119,7 +119,7 @@ fn number(variable: &str, otherwise: usize) -> usize {
 /// The controls that change something, of which each violation has a resource of its own.
 fn remediations() -> impl Iterator<Item = &'static str> + Clone {
     let all = REGISTRY.iter().filter(|meta| meta.safety != Safety::ReportOnly);
-    all.map(|meta| meta.id).filter(|control| *control != "s3-account-public-access")
+    all.map(|meta| meta.id).filter(|control| !SETTINGS.contains(control))
 }
 
 /// The controls of the violations of each world. A quarantine makes four times the calls of others, so that half of those

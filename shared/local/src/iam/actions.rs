@@ -112,7 +112,8 @@ const INTERFACE: &str = "arn:{partition}:ec2:{region}:{account}:network-interfac
 const FLOW_LOG: &str = "arn:{partition}:ec2:{region}:{account}:vpc-flow-log/{}";
 const GROUP: &str = "arn:{partition}:ec2:{region}:{account}:security-group/{}";
 const RULE: &str = "arn:{partition}:ec2:{region}:{account}:security-group-rule/{}";
-/// Snapshots have no account in their ARN.
+/// Images and snapshots have no account in their ARN.
+const IMAGE: &str = "arn:{partition}:ec2:{region}::image/{}";
 const SNAPSHOT: &str = "arn:{partition}:ec2:{region}::snapshot/{}";
 const NETWORK_ACL: &str = "arn:{partition}:ec2:{region}:{account}:network-acl/{}";
 const SUBNET: &str = "arn:{partition}:ec2:{region}:{account}:subnet/{}";
@@ -251,6 +252,12 @@ const OPERATIONS: &[Operation] = {
         of("EC2", "DescribeFlowLogs", &[("ec2:DescribeFlowLogs", ALL)]),
         of(
             "EC2",
+            "DescribeImageAttribute",
+            &[("ec2:DescribeImageAttribute", &[Each(IMAGE, "ImageId")])],
+        ),
+        of("EC2", "DescribeImages", &[("ec2:DescribeImages", ALL)]),
+        of(
+            "EC2",
             "DescribeInstanceAttribute",
             &[("ec2:DescribeInstanceAttribute", &[Each(INSTANCE, "InstanceId")])],
         ),
@@ -259,9 +266,40 @@ const OPERATIONS: &[Operation] = {
         of("EC2", "DescribeNetworkInterfaces", &[("ec2:DescribeNetworkInterfaces", ALL)]),
         of("EC2", "DescribeSecurityGroupRules", &[("ec2:DescribeSecurityGroupRules", ALL)]),
         of("EC2", "DescribeSecurityGroups", &[("ec2:DescribeSecurityGroups", ALL)]),
+        of(
+            "EC2",
+            "DescribeSnapshotAttribute",
+            &[("ec2:DescribeSnapshotAttribute", &[Each(SNAPSHOT, "SnapshotId")])],
+        ),
         of("EC2", "DescribeSnapshots", &[("ec2:DescribeSnapshots", ALL)]),
         of("EC2", "DescribeSubnets", &[("ec2:DescribeSubnets", ALL)]),
         of("EC2", "DescribeVpcs", &[("ec2:DescribeVpcs", ALL)]),
+        of("EC2", "DisableEbsEncryptionByDefault", &[("ec2:DisableEbsEncryptionByDefault", ALL)]),
+        of("EC2", "DisableImageBlockPublicAccess", &[("ec2:DisableImageBlockPublicAccess", ALL)]),
+        of(
+            "EC2",
+            "DisableSnapshotBlockPublicAccess",
+            &[("ec2:DisableSnapshotBlockPublicAccess", ALL)],
+        ),
+        of("EC2", "EnableEbsEncryptionByDefault", &[("ec2:EnableEbsEncryptionByDefault", ALL)]),
+        of("EC2", "EnableImageBlockPublicAccess", &[("ec2:EnableImageBlockPublicAccess", ALL)]),
+        of(
+            "EC2",
+            "EnableSnapshotBlockPublicAccess",
+            &[("ec2:EnableSnapshotBlockPublicAccess", ALL)],
+        ),
+        of("EC2", "GetEbsEncryptionByDefault", &[("ec2:GetEbsEncryptionByDefault", ALL)]),
+        of("EC2", "GetImageBlockPublicAccessState", &[("ec2:GetImageBlockPublicAccessState", ALL)]),
+        of(
+            "EC2",
+            "GetSnapshotBlockPublicAccessState",
+            &[("ec2:GetSnapshotBlockPublicAccessState", ALL)],
+        ),
+        of(
+            "EC2",
+            "ModifyImageAttribute",
+            &[("ec2:ModifyImageAttribute", &[Each(IMAGE, "ImageId")])],
+        ),
         of(
             "EC2",
             "ModifyInstanceAttribute",
@@ -291,6 +329,11 @@ const OPERATIONS: &[Operation] = {
                     Any(SUBNET),
                 ],
             )],
+        ),
+        of(
+            "EC2",
+            "ModifySnapshotAttribute",
+            &[("ec2:ModifySnapshotAttribute", &[Each(SNAPSHOT, "SnapshotId")])],
         ),
         of(
             "EC2",
@@ -520,18 +563,32 @@ const FACTS: &[Facts] = {
         of("ec2:DeleteSecurityGroup", Write, true),
         of("ec2:DeleteTags", Tagging, true),
         of("ec2:DescribeFlowLogs", List, false),
+        of("ec2:DescribeImageAttribute", List, true),
+        of("ec2:DescribeImages", List, false),
         of("ec2:DescribeInstanceAttribute", List, true),
         of("ec2:DescribeInstances", List, false),
         of("ec2:DescribeNetworkAcls", List, false),
         of("ec2:DescribeNetworkInterfaces", List, false),
         of("ec2:DescribeSecurityGroupRules", List, false),
         of("ec2:DescribeSecurityGroups", List, false),
+        of("ec2:DescribeSnapshotAttribute", List, true),
         of("ec2:DescribeSnapshots", List, false),
         of("ec2:DescribeSubnets", List, false),
         of("ec2:DescribeVpcs", List, false),
+        of("ec2:DisableEbsEncryptionByDefault", Write, false),
+        of("ec2:DisableImageBlockPublicAccess", Write, false),
+        of("ec2:DisableSnapshotBlockPublicAccess", Write, false),
+        of("ec2:EnableEbsEncryptionByDefault", Write, false),
+        of("ec2:EnableImageBlockPublicAccess", Write, false),
+        of("ec2:EnableSnapshotBlockPublicAccess", Write, false),
+        of("ec2:GetEbsEncryptionByDefault", Read, false),
+        of("ec2:GetImageBlockPublicAccessState", Read, false),
+        of("ec2:GetSnapshotBlockPublicAccessState", Read, false),
+        of("ec2:ModifyImageAttribute", Write, true),
         of("ec2:ModifyInstanceAttribute", Write, true),
         of("ec2:ModifyInstanceMetadataOptions", Write, true),
         of("ec2:ModifyNetworkInterfaceAttribute", Write, true),
+        of("ec2:ModifySnapshotAttribute", PermissionsManagement, true),
         of("ec2:ModifySubnetAttribute", Write, true),
         of("ec2:RevokeSecurityGroupEgress", Write, true),
         of("ec2:RevokeSecurityGroupIngress", Write, true),

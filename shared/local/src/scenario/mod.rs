@@ -15,7 +15,16 @@ use crate::{
     cloud::{ACCOUNT, REGION},
 };
 
+mod ami_block_public_access;
+mod ami_image;
+mod ami_public_image;
+mod ami_shared_image;
 mod cloudtrail_logging;
+mod ebs_default_encryption;
+mod ebs_public_snapshot;
+mod ebs_shared_snapshot;
+mod ebs_snapshot;
+mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
 mod quell_rule;
@@ -42,12 +51,22 @@ mod vpc_subnet_public_ip;
 /// What of a control's world only our own patches of the emulator show (`emulator/patches`), by control: no emulator made
 /// by others has proven it.
 pub const OWN_EMULATION: &[(&str, &str)] = &[
+    ("ami-block-public-access", "block public access for images, all of it"),
+    ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
     ("s3-encryption", "the answer to GetBucketEncryption"),
     ("s3-foreign-replication", "the answer to GetBucketReplication"),
     ("s3-public-object", "PutObjectAcl with an ACL in its body, or for a version"),
     ("s3-versioning", "the form of the answer to GetBucketVersioning"),
     ("vpc-flow-logs", "that CreateFlowLogs heeds its client token"),
+];
+
+/// Controls whose resource is a setting of the account, of which there is one, or one in each region.
+pub const SETTINGS: &[&str] = &[
+    "ami-block-public-access",
+    "ebs-default-encryption",
+    "ebs-snapshot-block-public-access",
+    "s3-account-public-access",
 ];
 
 /// Emulator trouble, in words.
@@ -85,6 +104,27 @@ impl Staged {
                 include_str!("../../../../events/s3-public-policy/violating.json")
             }
             "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
+            "ebs-public-snapshot" => {
+                include_str!("../../../../events/ebs-public-snapshot/violating.json")
+            }
+            "ebs-shared-snapshot" => {
+                include_str!("../../../../events/ebs-shared-snapshot/violating.json")
+            }
+            "ami-public-image" => {
+                include_str!("../../../../events/ami-public-image/violating.json")
+            }
+            "ami-shared-image" => {
+                include_str!("../../../../events/ami-shared-image/violating.json")
+            }
+            "ebs-default-encryption" => {
+                include_str!("../../../../events/ebs-default-encryption/violating.json")
+            }
+            "ebs-snapshot-block-public-access" => {
+                include_str!("../../../../events/ebs-snapshot-block-public-access/violating.json")
+            }
+            "ami-block-public-access" => {
+                include_str!("../../../../events/ami-block-public-access/violating.json")
+            }
             "vpc-subnet-public-ip" => vpc_subnet_public_ip::SAMPLE,
             "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::SAMPLE,
             "sg-default-rules" => sg_default_rules::SAMPLE,
@@ -148,6 +188,13 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
         "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
         "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::stage(cloud, name).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::stage(cloud, name).await,
+        "ami-public-image" => ami_public_image::stage(cloud, name).await,
+        "ami-shared-image" => ami_shared_image::stage(cloud, name).await,
+        "ebs-default-encryption" => ebs_default_encryption::stage(cloud).await,
+        "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access::stage(cloud).await,
+        "ami-block-public-access" => ami_block_public_access::stage(cloud).await,
         "vpc-subnet-public-ip" => vpc_subnet_public_ip::stage(cloud, name).await,
         "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::stage(cloud, name).await,
         "sg-default-rules" => sg_default_rules::stage(cloud, name).await,
@@ -209,6 +256,15 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::is_violating(cloud, resource).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::is_violating(cloud, resource).await,
+        "ami-public-image" => ami_public_image::is_violating(cloud, resource).await,
+        "ami-shared-image" => ami_shared_image::is_violating(cloud, resource).await,
+        "ebs-default-encryption" => ebs_default_encryption::is_violating(cloud).await,
+        "ebs-snapshot-block-public-access" => {
+            ebs_snapshot_block_public_access::is_violating(cloud).await
+        }
+        "ami-block-public-access" => ami_block_public_access::is_violating(cloud).await,
         "vpc-subnet-public-ip" => vpc_subnet_public_ip::is_violating(cloud, resource).await,
         "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::is_violating(cloud, resource).await,
         "sg-default-rules" => sg_default_rules::is_violating(cloud, resource).await,
@@ -237,6 +293,15 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
         "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
         "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
+        "ebs-public-snapshot" => ebs_public_snapshot::snapshot(cloud, resource).await,
+        "ebs-shared-snapshot" => ebs_shared_snapshot::snapshot(cloud, resource).await,
+        "ami-public-image" => ami_public_image::snapshot(cloud, resource).await,
+        "ami-shared-image" => ami_shared_image::snapshot(cloud, resource).await,
+        "ebs-default-encryption" => ebs_default_encryption::snapshot(cloud).await,
+        "ebs-snapshot-block-public-access" => {
+            ebs_snapshot_block_public_access::snapshot(cloud).await
+        }
+        "ami-block-public-access" => ami_block_public_access::snapshot(cloud).await,
         "vpc-subnet-public-ip" => vpc_subnet_public_ip::snapshot(cloud, resource).await,
         "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::snapshot(cloud, resource).await,
         "sg-default-rules" => sg_default_rules::snapshot(cloud, resource).await,

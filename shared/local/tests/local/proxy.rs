@@ -30,7 +30,14 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 const CONTROLS: &[&str] = &[
+    "ami-block-public-access",
+    "ami-public-image",
+    "ami-shared-image",
     "cloudtrail-logging",
+    "ebs-default-encryption",
+    "ebs-public-snapshot",
+    "ebs-shared-snapshot",
+    "ebs-snapshot-block-public-access",
     "ec2-imdsv2",
     "ec2-quarantine",
     "quell-rule-disabled",

@@ -1,0 +1,29 @@
+//! A region in which snapshots can be made public.
+
+use aws_sdk_ec2::types::SnapshotBlockPublicAccessState;
+use serde_json::{Value, json};
+
+use super::{Error, Staged, sample};
+use crate::{Cloud, cloud::REGION};
+
+const SAMPLE: &str =
+    include_str!("../../../../events/ebs-snapshot-block-public-access/violating.json");
+
+pub(super) async fn stage(cloud: &Cloud) -> Result<Staged, Error> {
+    cloud.ec2.disable_snapshot_block_public_access().send().await?;
+    Ok(Staged {
+        control: "ebs-snapshot-block-public-access",
+        event: sample::happening(SAMPLE, &[])?,
+        resource: REGION.to_owned(),
+    })
+}
+
+pub(super) async fn is_violating(cloud: &Cloud) -> Result<bool, Error> {
+    let found = cloud.ec2.get_snapshot_block_public_access_state().send().await?;
+    Ok(found.state() == Some(&SnapshotBlockPublicAccessState::Unblocked))
+}
+
+pub(super) async fn snapshot(cloud: &Cloud) -> Result<Value, Error> {
+    let found = cloud.ec2.get_snapshot_block_public_access_state().send().await?;
+    Ok(json!({"state": found.state().map(|state| state.as_str())}))
+}
