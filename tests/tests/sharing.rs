@@ -90,7 +90,7 @@ async fn the_sweep_looks_at_the_own_snapshots_alone_and_for_public_ones_at_no_ot
     let rig = Rig::start().await;
     publish(&rig, Trusted::NOBODY).await;
     // The policy named the controls before.
-    swept::<(PublicSnapshot, SharedSnapshot)>(&rig).await;
+    let _ = swept::<(PublicSnapshot, SharedSnapshot)>(&rig).await;
     let public = scenario::stage(&rig.cloud, "ebs-public-snapshot", "swept").await.unwrap();
     let shared = scenario::stage(&rig.cloud, "ebs-shared-snapshot", "swept").await.unwrap();
 
@@ -115,7 +115,7 @@ async fn snapshots_are_hidden_again_where_a_sweep_saw_them_hidden() {
     publish(&rig, Trusted::NOBODY).await;
     let all = rig.cloud.ec2.enable_snapshot_block_public_access().state(Blocked::BlockAllSharing);
     all.send().await.unwrap();
-    swept::<(SnapshotBlockPublicAccess,)>(&rig).await;
+    let _ = swept::<(SnapshotBlockPublicAccess,)>(&rig).await;
 
     let control = "ebs-snapshot-block-public-access";
     let staged = scenario::stage(&rig.cloud, control, "weakened").await.unwrap();
