@@ -149,11 +149,11 @@ async fn a_resource_that_may_not_be_read_is_not_compliant() {
 
 #[tokio::test]
 async fn what_others_wrote_steers_no_terminal() {
+    // XML has no worse characters.
+    const DESCRIPTION: &str = "\u{9b}31mowned\u{202e}<script>alert(1)</script>";
     let emulator = Emulator::start().unwrap();
     let cloud = emulator.cloud();
     let staged = scenario::stage(&cloud, "sg-open-ingress", "hostile").await.unwrap();
-    // XML has no worse characters.
-    const DESCRIPTION: &str = "\u{9b}31mowned\u{202e}<script>alert(1)</script>";
     let range = aws_sdk_ec2::types::IpRange::builder()
         .cidr_ip("0.0.0.0/0")
         .description(DESCRIPTION)
