@@ -102,7 +102,7 @@ async fn what_may_not_be_listed_is_not_compliant() {
     let proxy = Proxy::start(&emulator.endpoint).unwrap();
     let cloud = Cloud::at(&proxy.endpoint);
     let staged = scenario::stage(&cloud, "cloudtrail-logging", "denied").await.unwrap();
-    let denied = Fault::refuse(403, "AccessDenied", "no \u{1b}[31mlisting\n\u{202e}here");
+    let denied = Fault::refuse(403, "AccessDenied", "no \u{9b}31mlisting\n\u{202e}here");
     proxy.fault(Calls::any().service("S3").operation("ListBuckets"), denied);
 
     let arguments = ["--control", "s3-public-acl,cloudtrail-logging"];
@@ -149,12 +149,14 @@ async fn a_resource_that_may_not_be_read_is_not_compliant() {
 
 #[tokio::test]
 async fn what_others_wrote_steers_no_terminal() {
+    // XML has no worse characters.
+    const DESCRIPTION: &str = "\u{9b}31mowned\u{202e}<script>alert(1)</script>";
     let emulator = Emulator::start().unwrap();
     let cloud = emulator.cloud();
     let staged = scenario::stage(&cloud, "sg-open-ingress", "hostile").await.unwrap();
     let range = aws_sdk_ec2::types::IpRange::builder()
         .cidr_ip("0.0.0.0/0")
-        .description("\u{1b}]0;owned\u{7}\u{202e}<script>alert(1)</script>")
+        .description(DESCRIPTION)
         .build();
     let rule = IpPermission::builder().ip_protocol("tcp").from_port(3389).to_port(3389);
     let rule = rule.ip_ranges(range).build();
