@@ -45,7 +45,7 @@ impl Pace {
 ///   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html>
 fn rate(service: &str) -> f64 {
     match service {
-        "S3" => 10.0,
+        "S3" | "S3 Control" => 10.0,
         "EC2" => 1.0,
         "CloudTrail" => 2.0,
         _ => 1.0,
