@@ -486,7 +486,8 @@ async fn whoever_is_frozen_past_its_last_moment_changes_nothing_when_it_thaws() 
 fn nothing_that_cannot_be_taken_back_is_among_the_writes() {
     const FINAL: [&str; 8] =
         ["Terminate", "Delete", "Purge", "Disable", "Remove", "Release", "Schedule", "Cancel"];
-    const TAKEN_BACK: [&str; 6] = [
+    const TAKEN_BACK: &[&str] = &[
+        "ec2:DeleteNetworkAclEntry",
         "ec2:DeleteSecurityGroup",
         "ec2:DeleteTags",
         "ec2:DisableEbsEncryptionByDefault",
