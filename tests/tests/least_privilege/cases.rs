@@ -785,7 +785,7 @@ fn service(control: &str) -> &'static str {
     match control.split('-').next() {
         Some("cloudtrail") => "CloudTrail",
         Some("quell") => "EventBridge",
-        Some("s3") if control == ACCOUNT_WIDE => "S3 Control",
+        Some("s3") if control == "s3-account-public-access" => "S3 Control",
         Some("s3") => "S3",
         _ => "EC2",
     }
