@@ -248,6 +248,23 @@ async fn what_a_sweep_may_not_read_is_named_and_keeps_it_from_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_denied_is_tried_by_three_runs_and_then_told() {
+    let rig = Rig::start().await;
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    // The list of buckets has no name in front of its parameters.
+    let sdk = rig.cloud.sdk.to_builder().http_client(denying_bucket("?")).build();
+    let aws = Clients::new(sdk, ACCOUNT);
+    let event = schedule().to_string();
+    for _ in 0..2 {
+        let swept = handle::<Acl>(&engine(&rig), &aws, &event).await.unwrap().swept.unwrap();
+        assert!(!swept.finished, "{swept:?}");
+    }
+    let failure = handle::<Acl>(&engine(&rig), &aws, &event).await.unwrap_err().to_string();
+    assert!(failure.contains("s3-public-acl, its resources"), "{failure}");
+    assert!(failure.contains("ListAllMyBuckets: denied"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_control_that_is_off_is_not_swept() {
     let rig = Rig::start().await;
     let staged = stage(&rig, "off", 1).await;

@@ -207,16 +207,18 @@ impl<'a> Round<'a> {
         self.pace.pay(&aws.calls().take());
         let found = match found {
             Ok(found) => found,
-            Err(error) => {
-                self.note::<C>("its resources", &error.to_string());
-                place.tries += 1;
-                if place.tries >= TRIES {
-                    self.found::<C>().failed += 1;
-                    return Ok(false);
-                }
-                // AWS forgets its pages after a while.
+            // The next run tries again, from the beginning: AWS forgets its pages after a while.
+            Err(error) if place.restarts + 1 < TRIES => {
+                let reason = text::one_line(&error.to_string());
+                tracing::warn!(target: "quell", detail = reason, "sweep");
                 (place.page, place.after) = (None, None);
+                place.restarts += 1;
                 return Err(Stop::Over);
+            }
+            Err(error) => {
+                self.found::<C>().failed += 1;
+                self.note::<C>("its resources", &error.to_string());
+                return Ok(false);
             }
         };
         let names: Vec<String> = found.targets.iter().map(ToString::to_string).collect();

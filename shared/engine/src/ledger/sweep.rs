@@ -54,9 +54,12 @@ pub struct Place {
     /// The last resource of the page that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// How often what comes next could not be done.
+    /// How often the resource that comes next could not be looked at.
     #[serde(default)]
     pub tries: u32,
+    /// How often a page could not be listed, and all began anew.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// What a sweep found of one control's resources.
