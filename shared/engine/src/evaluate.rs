@@ -592,9 +592,7 @@ impl<'a, C: Control> Run<'a, C> {
             }
             Err(error) => return self.failed(error),
         };
-        if let Err(error) = self.inform(&mut state) {
-            return self.failed(error);
-        }
+        self.inform(&mut state);
         let changes = match self.plan(&state) {
             Ok(plan) => plan.changes.len(),
             Err(error) => return self.failed(error),
@@ -618,15 +616,13 @@ impl<'a, C: Control> Run<'a, C> {
     }
 
     /// Tells the state what only Quell knows.
-    fn inform(&self, state: &mut C::State) -> Result<(), CallError> {
-        let baseline = self.view.as_ref().and_then(|view| view.baseline.as_ref());
-        let baseline = match baseline.and_then(|kept| kept.before(self.signal.time)) {
-            Some(kept) => Some(decode::<C::State>(kept).map_err(unreadable::<C>)?),
-            None => None,
-        };
+    fn inform(&self, state: &mut C::State) {
+        let kept = self.view.as_ref().and_then(|view| view.baseline.as_ref());
+        let kept = kept.and_then(|kept| kept.before(self.signal.time));
+        // One of an older version of Quell may not be read: less is restored then.
+        let baseline = kept.and_then(|kept| decode::<C::State>(kept).ok());
         let trusted = &self.policy.trusted;
         C::inform(state, &Background { trusted, baseline: baseline.as_ref() });
-        Ok(())
     }
 
     /// What would be done with the resource in this state.

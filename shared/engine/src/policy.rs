@@ -384,11 +384,13 @@ impl Policy {
         with > without
     }
 
-    /// All that the policy and the ceiling say of how far a control goes, as an id: another one is another rule.
+    /// All that the policy and the ceiling say of how far a control goes and what is wrong, as an id: another one is
+    /// another rule.
     pub fn modes(&self, meta: &Meta, acts: bool) -> String {
         let scopes: Vec<_> = self.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
         let mode = self.controls.get(meta.id);
-        let said = serde_json::to_string(&(mode, self.others, &scopes)).unwrap_or_default();
+        let said = (mode, self.others, &scopes, &self.trusted);
+        let said = serde_json::to_string(&said).unwrap_or_default();
         record_id(&["modes", &said, if acts { "act" } else { "observe" }])
     }
 

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,13 +16,15 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    Background, CallError, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
+    Background, CallError, CallErrorKind, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
     error::EventFailure,
     evaluate::{Engine, first_record},
-    ledger::{Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id},
+    ledger::{
+        ALL, Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id,
+    },
     metrics,
     pace::Pace,
-    policy::{Policy, Subject, Trusted},
+    policy::{Policy, Trusted},
     serve::Controls,
     text,
 };
@@ -65,6 +67,8 @@ pub struct Round<'a> {
     course: Course,
     version: u64,
     pace: Pace,
+    /// When the course was last written.
+    noted: Instant,
     /// What the policy says of the control that is swept.
     modes: String,
     /// It ends here, and the next run goes on.
@@ -80,6 +84,9 @@ enum Stop {
 
 /// How often what could not be done is tried, a run each, before the sweep goes on without it.
 const TRIES: u32 = 3;
+
+/// How often it is noted where the sweep is, beside the end of each page.
+const NOTED: Duration = Duration::from_secs(2);
 
 /// How many troubles are named; the log has all.
 const NAMED: usize = 10;
@@ -104,7 +111,15 @@ impl<'a> Round<'a> {
         }
         let (policy, _) = engine.policies.current(standing.policy.as_ref());
         let begun = match (course.begun, course.finished) {
-            (Some(begun), None) => begun,
+            (Some(begun), None) => {
+                // Whoever was at it died, perhaps of what comes next.
+                if course.is_orphaned()
+                    && let Some(place) = &mut course.place
+                {
+                    place.tries += 1;
+                }
+                begun
+            }
             _ => {
                 course = course.next(now);
                 now
@@ -128,6 +143,7 @@ impl<'a> Round<'a> {
             course,
             version,
             pace: Pace::of(aws),
+            noted: Instant::now(),
             modes: String::new(),
             is_over: false,
             trouble: Vec::new(),
@@ -207,17 +223,22 @@ impl<'a> Round<'a> {
         self.pace.pay(&aws.calls().take());
         let found = match found {
             Ok(found) => found,
-            // The next run tries again, from the beginning: AWS forgets its pages after a while.
-            Err(error) if place.restarts + 1 < TRIES => {
+            // AWS forgets its pages after a while.
+            Err(_) if place.page.is_some() && !place.restarted && place.tries + 1 >= TRIES => {
+                self.course.found.remove(C::META.id);
+                *place = Place { restarted: true, ..Place::default() };
+                place.control = C::META.id.to_owned();
+                return Err(Stop::Over);
+            }
+            // The next run tries again.
+            Err(error) if place.tries + 1 < TRIES => {
                 let reason = text::one_line(&error.to_string());
                 tracing::warn!(target: "quell", detail = reason, "sweep");
-                (place.page, place.after) = (None, None);
-                place.restarts += 1;
+                place.tries += 1;
                 return Err(Stop::Over);
             }
             Err(error) => {
-                self.found::<C>().failed += 1;
-                self.note::<C>("its resources", &error.to_string());
+                self.missed::<C>(ALL, &error.to_string());
                 return Ok(false);
             }
         };
@@ -225,10 +246,30 @@ impl<'a> Round<'a> {
         let done = place.after.as_ref();
         let done = done.and_then(|after| names.iter().position(|name| name == after));
         let first = done.map_or(0, |at| at + 1);
-        let baselines = self.baselines::<C>(&names[first..]).await;
+        // What was not read is not known to be absent.
+        let baselines = match self.baselines::<C>(&names[first..]).await {
+            Ok(baselines) => baselines,
+            Err(_) if place.tries + 1 < TRIES => {
+                place.tries += 1;
+                return Err(Stop::Over);
+            }
+            Err(error) => {
+                self.missed::<C>(ALL, &error.to_string());
+                return Ok(false);
+            }
+        };
         for (target, name) in found.targets.into_iter().zip(&names).skip(first) {
             self.wait().await?;
-            let looked = self.target(aws, control, &target, name, baselines.get(name)).await;
+            self.note_place(place).await?;
+            let looked = if place.tries >= TRIES {
+                Err(CallError::new(
+                    C::META.discovers.first().copied().unwrap_or_default(),
+                    CallErrorKind::NotReady,
+                    "three runs ended while they looked at it",
+                ))
+            } else {
+                self.target(aws, control, &target, name, baselines.get(name)).await
+            };
             match looked {
                 Ok(()) => {}
                 // The next run tries again.
@@ -236,10 +277,7 @@ impl<'a> Round<'a> {
                     place.tries += 1;
                     return Err(Stop::Over);
                 }
-                Err(error) => {
-                    self.found::<C>().failed += 1;
-                    self.note::<C>(name, &error.to_string());
-                }
+                Err(error) => self.missed::<C>(name, &error.to_string()),
             }
             place.tries = 0;
             place.after = Some(name.clone());
@@ -254,8 +292,10 @@ impl<'a> Round<'a> {
         control: &C,
         target: &C::Target,
         name: &str,
-        baseline: Option<&Baseline>,
+        baseline: Option<&Option<Baseline>>,
     ) -> Result<(), CallError> {
+        let is_unreadable = matches!(baseline, Some(None));
+        let baseline = baseline.and_then(Option::as_ref);
         let seen = control.assess(target).await;
         self.pace.pay(&aws.calls().take());
         let Some(state) = seen? else {
@@ -266,7 +306,7 @@ impl<'a> Round<'a> {
         };
         let (state, plan) = planned::<C>(&self.policy.trusted, state, baseline);
         if plan.is_empty() {
-            if C::META.baseline {
+            if C::META.baseline && !is_unreadable {
                 self.keep_baseline::<C>(name, &state.seen, baseline).await?;
             }
             let found = self.found::<C>();
@@ -277,21 +317,13 @@ impl<'a> Round<'a> {
         let (account, region) = (self.signal.account.clone(), self.signal.region.clone());
         let arn = C::arn(target, &account, &region);
         let lock = LockKey { account: &account, region: &region, arn: &arn };
-        let past = self.engine.ledger.past(C::META.id, &lock, Timestamp::now()).await?;
-        if past.is_exempt {
-            let found = self.found::<C>();
-            found.resources += 1;
-            found.exempt += 1;
-            return Ok(());
-        }
-        let subject = Subject { account: &account, region: &region, resource: name, arn: &arn };
-        let mode = self.policy.decide(&C::META, &subject, None, self.engine.acts).mode;
+        let fixed = self.engine.ledger.last_fix(C::META.id, &lock).await?;
+        let fixed = fixed.map(|at| at.to_string()).unwrap_or_default();
         let fixes_backlog = self.policy.sweep.fixes_backlog_of(C::META.id);
-        let fixed = past.fixed.map(|at| at.to_string()).unwrap_or_default();
         let asked = if fixes_backlog { "asked" } else { "" };
         let violation = violation::<C>(&state.informed, &plan);
-        let mut deduplication = record_id(&["sweep", mode.name(), &violation, &fixed, asked]);
-        let is_backlog = self.is_backlog(C::META.id) && !fixes_backlog;
+        let mut deduplication = record_id(&["sweep", &self.modes, &violation, &fixed, asked]);
+        let is_backlog = self.is_backlog(C::META.id, name) && !fixes_backlog;
         let mut report = None;
         for _ in 0..RECURRENCES {
             let signal = Signal {
@@ -323,8 +355,7 @@ impl<'a> Round<'a> {
             let ended = match ended {
                 Ok(ended) => ended,
                 Err(reason) => {
-                    self.found::<C>().failed += 1;
-                    self.note::<C>(name, &reason);
+                    self.missed::<C>(name, &reason);
                     return Ok(());
                 }
             };
@@ -350,42 +381,39 @@ impl<'a> Round<'a> {
     }
 
     fn count<C: Control>(&mut self, report: &Report, is_backlog: bool) {
+        if matches!(report.outcome, Outcome::Failed | Outcome::Partial) {
+            let reason = report.reason.as_deref().unwrap_or_default();
+            return self.missed::<C>(&report.resource, reason);
+        }
         let found = self.found::<C>();
         found.resources += 1;
         match report.outcome {
-            Outcome::Compliant | Outcome::Ignored => found.compliant += 1,
+            Outcome::Compliant => found.compliant += 1,
+            Outcome::Ignored => found.ignored += 1,
             Outcome::Gone => found.gone += 1,
             Outcome::Duplicate => found.known += 1,
             Outcome::Exempt => found.exempt += 1,
-            Outcome::Failed | Outcome::Partial => found.failed += 1,
             Outcome::Observed if is_backlog => found.backlog += 1,
             _ => found.violating += 1,
         }
-        if matches!(report.outcome, Outcome::Failed | Outcome::Partial) {
-            let reason = report.reason.clone().unwrap_or_default();
-            self.note::<C>(&report.resource, &reason);
-        }
     }
 
-    /// Whether the policy began to name the control after the last sweep that went through with it.
-    fn is_backlog(&self, control: &str) -> bool {
-        self.course.modes.get(control) != Some(&self.modes)
+    /// Whether it may have been so before the policy named the control: the last sweep did not look at it under this policy.
+    fn is_backlog(&self, control: &str, name: &str) -> bool {
+        self.course.modes.get(control) != Some(&self.modes) || self.course.was_missed(control, name)
     }
 
-    async fn baselines<C: Control>(&mut self, names: &[String]) -> HashMap<String, Baseline> {
-        if !C::META.baseline {
-            return HashMap::new();
-        }
+    async fn baselines<C: Control>(
+        &self,
+        names: &[String],
+    ) -> Result<HashMap<String, Option<Baseline>>, LedgerError> {
         let mut baselines = HashMap::new();
         // As many as one batch read may ask for.
-        for names in names.chunks(100) {
+        for names in names.chunks(100).filter(|_| C::META.baseline) {
             let of: Vec<_> = names.iter().map(|name| self.baselined::<C>(name)).collect();
-            match self.engine.ledger.baselines(&of).await {
-                Ok(found) => baselines.extend(found),
-                Err(error) => self.note::<C>("baselines", &error.to_string()),
-            }
+            baselines.extend(self.engine.ledger.baselines(&of).await?);
         }
-        baselines
+        Ok(baselines)
     }
 
     async fn keep_baseline<C: Control>(
@@ -418,11 +446,33 @@ impl<'a> Round<'a> {
         self.course.found.entry(C::META.id.to_owned()).or_default()
     }
 
-    fn note<C: Control>(&mut self, what: &str, reason: &str) {
+    /// What could not be looked at, or not be put right. People are told once, and then by the metric.
+    fn missed<C: Control>(&mut self, name: &str, reason: &str) {
+        let what = if name == ALL { "its resources" } else { name };
         let line = text::one_line(&format!("{}, {what}: {reason}", C::META.id));
         tracing::error!(target: "quell", detail = line, "sweep");
-        if self.trouble.len() < NAMED {
+        let is_new = !self.course.was_missed(C::META.id, name);
+        if is_new && self.trouble.len() < NAMED {
             self.trouble.push(line);
+        }
+        self.course.miss(C::META.id, name);
+        let found = self.found::<C>();
+        found.resources += u64::from(name != ALL);
+        found.failed += 1;
+    }
+
+    /// Notes from time to time where it is, so that a run which dies goes on near where it died.
+    async fn note_place(&mut self, place: &Place) -> Result<(), Stop> {
+        if self.noted.elapsed() < NOTED {
+            return Ok(());
+        }
+        self.course.place = Some(place.clone());
+        match self.keep().await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.trouble.push(error.to_string());
+                Err(Stop::Over)
+            }
         }
     }
 
@@ -438,6 +488,7 @@ impl<'a> Round<'a> {
     }
 
     async fn keep(&mut self) -> Result<(), LedgerError> {
+        self.noted = Instant::now();
         let kept =
             self.engine.ledger.keep_course(self.function, &self.course, self.version).await?;
         self.version =

@@ -60,7 +60,7 @@ pub use nonce::{Consumed, Use};
 pub use outlet::{CLAIM, Claim, Edition, Outlet, Shown};
 pub use policy::{PublishError, PublishedPolicy};
 pub use record::{Intent, Progressed, Record, Stage, Status};
-pub use sweep::{Course, Found, Past, Place, Standing};
+pub use sweep::{ALL, Course, Found, Place, Standing};
 
 use crate::{CallError, CallErrorKind, Clients};
 

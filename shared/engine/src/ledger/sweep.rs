@@ -1,16 +1,15 @@
 //! How far a function's sweep is, and what the ledger knows of a resource that it finds in a bad state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Baseline, Baselined, Item, Ledger, LedgerError, LockKey, PolicyItem, StoredLock,
+    Baseline, Baselined, Item, Ledger, LedgerError, LockKey, PolicyItem,
     baseline::{self, baseline_key},
     document,
-    exemption::{self, exemption_key},
     halt::halt_key,
     look::{integer, lock_from_item, lock_key},
     policy::policy_key,
@@ -40,9 +39,21 @@ pub struct Course {
     /// The same for the sweep that is under way: it does not change its mind halfway.
     #[serde(default)]
     pub modes_now: BTreeMap<String, String>,
+    /// Names of what could not be looked at, by control; [`ALL`] where that is not known. What is wrong with it may be old.
+    #[serde(default)]
+    pub missed: BTreeMap<String, BTreeSet<String>>,
+    /// The same of the sweep before.
+    #[serde(default)]
+    pub missed_before: BTreeMap<String, BTreeSet<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
 }
+
+/// Stands for every name.
+pub const ALL: &str = "*";
+
+/// How many names are kept for each control.
+const MOST_MISSED: usize = 500;
 
 /// Where a sweep goes on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -54,12 +65,12 @@ pub struct Place {
     /// The last resource of the page that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// How often the resource that comes next could not be looked at.
+    /// How often what comes next could not be done, or the run died of it.
     #[serde(default)]
     pub tries: u32,
-    /// How often a page could not be listed, and all began anew.
+    /// Whether a page could not be listed, and all began anew.
     #[serde(default)]
-    pub restarts: u32,
+    pub restarted: bool,
 }
 
 /// What a sweep found of one control's resources.
@@ -77,6 +88,8 @@ pub struct Found {
     pub violating: u64,
     /// Gone before they were looked at.
     pub gone: u64,
+    /// In a bad state, and left alone: the control is off for it, or somebody works on it.
+    pub ignored: u64,
     /// Could not be looked at, or not be put right.
     pub failed: u64,
 }
@@ -97,14 +110,6 @@ pub struct Standing {
     pub policy: Option<PolicyItem>,
 }
 
-/// What the ledger knows of a resource under a control.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Past {
-    /// When the control last fixed it, as far as is known.
-    pub fixed: Option<Timestamp>,
-    pub is_exempt: bool,
-}
-
 impl Course {
     /// Whether a sweep is to begin, or to go on.
     pub fn is_due(&self, every: SignedDuration, now: Timestamp) -> bool {
@@ -114,9 +119,31 @@ impl Course {
         }
     }
 
-    /// The next one, which knows what the policy said when this one went through.
+    /// The next one, which knows what the policy said when this one went through, and what it did not see.
     pub fn next(self, begun: Timestamp) -> Self {
-        Self { begun: Some(begun), modes: self.modes, ..Self::default() }
+        Self {
+            begun: Some(begun),
+            modes: self.modes,
+            missed_before: self.missed,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the run before ended without giving the course back.
+    pub fn is_orphaned(&self) -> bool {
+        self.holder.is_some()
+    }
+
+    pub fn miss(&mut self, control: &str, name: &str) {
+        let missed = self.missed.entry(control.to_owned()).or_default();
+        let name = if missed.len() < MOST_MISSED { name } else { ALL };
+        missed.insert(name.to_owned());
+    }
+
+    /// Whether the sweep before could not look at it.
+    pub fn was_missed(&self, control: &str, name: &str) -> bool {
+        let missed = self.missed_before.get(control);
+        missed.is_some_and(|missed| missed.contains(name) || missed.contains(ALL))
     }
 
     /// Whether somebody else is at it.
@@ -189,34 +216,24 @@ impl Ledger {
         }
     }
 
-    /// What became of the resource before, under this control.
-    pub async fn past(
+    /// When the control last fixed the resource, as far as its lock remembers.
+    pub async fn last_fix(
         &self,
         control: &str,
         lock: &LockKey<'_>,
-        now: Timestamp,
-    ) -> Result<Past, LedgerError> {
-        let keys = vec![lock_key(lock), exemption_key(control, lock.account, lock.arn)];
-        let mut past = Past::default();
-        for item in self.batch(keys).await? {
-            match family(&item) {
-                "LCK" => past.fixed = last_fix(&lock_from_item(&item)?, control),
-                // Whether it is for this very resource is judged where it counts.
-                "EXM" => {
-                    past.is_exempt = exemption::from_item(&item)
-                        .is_ok_and(|given| given.granted <= now && now < given.expires);
-                }
-                _ => {}
-            }
-        }
-        Ok(past)
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let items = self.batch(vec![lock_key(lock)]).await?;
+        let Some(item) = items.first() else { return Ok(None) };
+        let lock = lock_from_item(item)?;
+        let fixes = lock.fixes.iter().filter(|fix| fix.control == control);
+        Ok(fixes.map(|fix| fix.at).max())
     }
 
-    /// The baselines of up to a hundred resources, by the resource.
+    /// The baselines of up to a hundred resources, by the resource. `None`: there is one, and it cannot be read.
     pub async fn baselines(
         &self,
         of: &[Baselined<'_>],
-    ) -> Result<HashMap<String, Baseline>, LedgerError> {
+    ) -> Result<HashMap<String, Option<Baseline>>, LedgerError> {
         if of.is_empty() {
             return Ok(HashMap::new());
         }
@@ -229,15 +246,10 @@ impl Ledger {
             .iter()
             .filter_map(|item| {
                 let name = names.get(string(item, "pk")?)?;
-                Some(((*name).to_owned(), baseline::from_item(item).ok()?))
+                Some(((*name).to_owned(), baseline::from_item(item).ok()))
             })
             .collect())
     }
-}
-
-/// A lock remembers a few fixes, of whatever control.
-fn last_fix(lock: &StoredLock, control: &str) -> Option<Timestamp> {
-    lock.fixes.iter().rev().find(|fix| fix.control == control).map(|fix| fix.at)
 }
 
 fn family(item: &Item) -> &str {
@@ -279,5 +291,24 @@ mod tests {
         assert!(!course.is_held("two", at(90)));
         course.release();
         assert!(!course.is_held("two", at(1)));
+    }
+
+    #[test]
+    fn what_a_sweep_missed_the_next_one_knows_and_the_one_after_it_does_not() {
+        let mut course = Course::default();
+        course.miss("acl", "photos");
+        let next = course.next(at(0));
+        assert!(next.was_missed("acl", "photos"));
+        assert!(!next.was_missed("acl", "others") && !next.was_missed("other", "photos"));
+        assert!(!next.next(at(1)).was_missed("acl", "photos"));
+    }
+
+    #[test]
+    fn of_more_than_can_be_kept_everything_counts_as_missed() {
+        let mut course = Course::default();
+        for bucket in 0..=MOST_MISSED {
+            course.miss("acl", &format!("bucket-{bucket}"));
+        }
+        assert!(course.next(at(0)).was_missed("acl", "any"));
     }
 }
