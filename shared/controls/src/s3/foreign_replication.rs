@@ -2,9 +2,9 @@
 //!
 //! ## What it fixes
 //! Nothing by itself: it tells. A bucket with a replication rule that is enabled and copies to a bucket that is neither of
-//! the same account nor of a trusted one. The account is the one that the rule names as the owner of the replicas; where it
-//! names none, the destination is looked for among the account's own buckets, and any other counts as unknown. Trusted are
-//! the accounts that the policy file names under `[trusted]`: have rules name them (`Destination.Account`).
+//! the same account nor of a trusted one. Its own is a bucket that is found among the account's, whatever the rule says.
+//! Trusted are the accounts that the policy file names under `[trusted]`, where the rule names one of them as the owner of
+//! the replicas: have rules name them (`Destination.Account`). Any other bucket counts as unknown.
 //!
 //! To write a replication configuration, even one with a rule less, AWS demands the right to pass any role of replication
 //! (`iam:PassRole`). With it, whoever takes Quell over could copy every bucket of the account anywhere, so Quell does not
@@ -167,12 +167,18 @@ impl Control for ForeignReplication {
         Plan::nothing()
     }
 
-    fn describe(_: &State, copy: &Copied) -> Description {
-        let account = copy.account.as_deref().unwrap_or("an account that the rule does not name");
+    fn describe(state: &State, copy: &Copied) -> Description {
+        let owner = match &copy.account {
+            None => "of an account that the rule does not name".to_owned(),
+            Some(account) if *account == state.account && !copy.is_own => {
+                format!("as if of {account}, which has no such bucket")
+            }
+            Some(account) => format!("of {account}"),
+        };
         Description {
             action: "s3:PutReplicationConfiguration".into(),
             effect: Effect::Set,
-            minus: vec![format!("rule {}: copies to {} of {account}", copy.rule, copy.to)],
+            minus: vec![format!("rule {}: copies to {} {owner}", copy.rule, copy.to)],
             plus: Vec::new(),
         }
     }
@@ -195,8 +201,9 @@ const READ: &str = "s3:GetReplicationConfiguration";
 impl State {
     fn is_known(&self, copy: &Copied) -> bool {
         match &copy.account {
-            Some(account) => *account == self.account || self.trusted.contains(account),
-            None => copy.is_own,
+            Some(account) if *account != self.account => self.trusted.contains(account),
+            // Who names this account does not make the bucket its own.
+            _ => copy.is_own,
         }
     }
 }
@@ -245,13 +252,16 @@ mod tests {
 
     #[test]
     fn only_what_goes_to_who_is_not_known_is_told() {
-        for copy in [copied(Some(PARTNER), false), copied(None, false)] {
+        for copy in [copied(Some(PARTNER), false), copied(None, false), copied(Some(OWN), false)] {
             let plan = ForeignReplication::plan(&state(std::slice::from_ref(&copy), &[]));
             assert_eq!(plan.changes, [copy]);
         }
-        for copy in [copied(Some(OWN), false), copied(None, true)] {
+        for copy in [copied(Some(OWN), true), copied(None, true)] {
             assert!(ForeignReplication::plan(&state(&[copy], &[])).is_empty());
         }
+        // Who trusts the own account by name has not made a stranger's bucket its own.
+        let claimed = state(&[copied(Some(OWN), false)], &[OWN]);
+        assert_eq!(ForeignReplication::plan(&claimed).changes.len(), 1);
         let known = state(&[copied(Some(PARTNER), false)], &[PARTNER, "999999999999"]);
         assert!(ForeignReplication::plan(&known).is_empty());
         assert_eq!(known.trusted, [PARTNER], "only whom a rule names is noted");
@@ -275,6 +285,10 @@ mod tests {
         let found = state(&[copied(Some(PARTNER), false)], &[]);
         let shown = ForeignReplication::describe(&found, &found.copies[0]);
         assert_eq!(shown.minus, ["rule copy: copies to arn:aws:s3:::elsewhere of 444455556666"]);
+        let claimed = state(&[copied(Some(OWN), false)], &[]);
+        let shown = ForeignReplication::describe(&claimed, &claimed.copies[0]);
+        let told = "rule copy: copies to arn:aws:s3:::elsewhere as if of 123456789012, which has no such bucket";
+        assert_eq!(shown.minus, [told]);
     }
 
     #[test]
