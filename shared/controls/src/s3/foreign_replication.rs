@@ -21,7 +21,7 @@
 //! Irreversible: there is nothing to undo. To end the replication, disable or delete the rule; if it is the only one,
 //! `aws s3api delete-bucket-replication` does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use aws_sdk_s3::types::{ReplicationRule, ReplicationRuleStatus};
 use quell_engine::{
@@ -121,15 +121,12 @@ impl Control for ForeignReplication {
         let rules = reply.and_then(|reply| reply.replication_configuration);
         let rules = rules.map(|configuration| configuration.rules).unwrap_or_default();
         let mut copies: Vec<Copied> = rules.into_iter().filter_map(Copied::from_sdk).collect();
-        for at in 0..copies.len() {
-            // Rules often share their destination.
-            let (looked, rest) = copies.split_at_mut(at);
-            let Some(copy) = rest.first_mut() else { continue };
-            copy.is_own = match (looked.iter().find(|one| one.to == copy.to), copy.to.parse()) {
-                (Some(same), _) => same.is_own,
-                (None, Ok(destination)) => self.0.owns(&destination).await?,
-                (None, Err(_)) => false,
-            };
+        let destinations: Vec<Option<Bucket>> =
+            copies.iter().map(|copy| copy.to.parse().ok()).collect();
+        let names: HashSet<&str> = destinations.iter().flatten().map(Bucket::as_str).collect();
+        let owned = self.0.owned(&names).await?;
+        for (copy, destination) in copies.iter_mut().zip(&destinations) {
+            copy.is_own = destination.as_ref().is_some_and(|to| owned.contains(to.as_str()));
         }
         Ok(Some(State { copies, account: self.0.account.clone(), trusted: Vec::new() }))
     }
