@@ -3,10 +3,12 @@
 use quell_controls::{ami, ebs};
 use quell_engine::serve;
 
+/// A sweep goes in this order: what keeps a whole region safe is one call each, and public comes before shared.
 #[rustfmt::skip]
-type Controls = (ebs::public_snapshot::PublicSnapshot, ebs::shared_snapshot::SharedSnapshot,
-    ami::public_image::PublicImage, ami::shared_image::SharedImage, ebs::default_encryption::DefaultEncryption,
-    ebs::snapshot_block_public_access::SnapshotBlockPublicAccess, ami::block_public_access::BlockPublicAccess);
+type Controls = (ebs::default_encryption::DefaultEncryption,
+    ebs::snapshot_block_public_access::SnapshotBlockPublicAccess, ami::block_public_access::BlockPublicAccess,
+    ebs::public_snapshot::PublicSnapshot, ami::public_image::PublicImage,
+    ebs::shared_snapshot::SharedSnapshot, ami::shared_image::SharedImage);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {

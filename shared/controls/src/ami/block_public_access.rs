@@ -5,8 +5,9 @@
 //! `block-new-sharing`, the only mode that there is: no image can be made public. Images that are public stay so, and are
 //! the business of `ami-public-image`.
 //!
-//! AWS takes up to ten minutes to apply it, and shows the old setting until then. For that time the answer to Quell's own
-//! call counts as what is set; the next sweep looks whether it came about.
+//! AWS takes up to ten minutes to apply a change, and shows the old setting until then. For that time the answer to Quell's
+//! own call counts as what is set; the next sweep looks whether it came about. After a call that switches it off, AWS may
+//! still answer for as long that it is blocked: Quell then takes it for compliant, and it is the next sweep that finds it.
 //!
 //! ## Why it matters
 //! Without it, one call makes all that is on the disks of an image public. Switching it off is the first step of that, by
@@ -18,7 +19,8 @@
 //! refuses the change.
 //!
 //! ## Undo
-//! Switches it off again, which takes up to ten minutes too.
+//! Switches it off again, which takes up to ten minutes too. Within ten minutes of the fix it may be refused: while AWS
+//! still shows the old setting, the region does not look as the fix left it. Try again later.
 
 use std::{
     collections::BTreeMap,

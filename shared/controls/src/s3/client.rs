@@ -1,7 +1,7 @@
 //! The clients, and Block Public Access as every control here reads it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -84,38 +84,63 @@ impl S3 {
         })
     }
 
-    /// Whether the bucket is one of the account's, in whatever region.
-    pub(crate) async fn owns(&self, bucket: &Bucket) -> Result<bool, CallError> {
-        Ok(self.own(bucket).await?.is_some())
+    /// Of these names, those of the account's buckets, in whatever region. However many are asked for, the account's
+    /// buckets are listed once.
+    pub(crate) async fn owned<'n>(
+        &self,
+        names: &HashSet<&'n str>,
+    ) -> Result<HashSet<&'n str>, CallError> {
+        let mut owned = HashSet::new();
+        let mut from = None;
+        while owned.len() < names.len() {
+            let (page, next) = self.everywhere(None, from).await?;
+            let found = page.iter().filter_map(|bucket| names.get(bucket.name()?));
+            owned.extend(found.copied());
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(owned)
     }
 
     /// The bucket, if it is one of the account's.
     async fn own(&self, bucket: &Bucket) -> Result<Option<types::Bucket>, CallError> {
-        let region = self.api.config().region().map_or("", |region| region.as_ref());
-        let home = aws_sdk_s3::config::Builder::new()
-            .region(aws_sdk_s3::config::Region::new(partition::first_region(region)));
         let mut from = None;
         loop {
-            let page = self
-                .api
-                .list_buckets()
-                .prefix(bucket.as_str())
-                .max_buckets(1000)
-                .set_continuation_token(from)
-                .customize()
-                .config_override(home.clone())
-                .send()
-                .await
-                .during(LIST)?;
-            let mut found = page.buckets.unwrap_or_default().into_iter();
+            let (page, next) = self.everywhere(Some(bucket.as_str()), from).await?;
+            let mut found = page.into_iter();
             if let Some(found) = found.find(|found| found.name() == Some(bucket.as_str())) {
                 return Ok(Some(found));
             }
-            from = page.continuation_token;
+            from = next;
             if from.is_none() {
                 return Ok(None);
             }
         }
+    }
+
+    /// One page of the account's buckets in all regions whose names begin so, and where the next begins.
+    async fn everywhere(
+        &self,
+        prefix: Option<&str>,
+        from: Option<String>,
+    ) -> Result<(Vec<types::Bucket>, Option<String>), CallError> {
+        let region = self.api.config().region().map_or("", |region| region.as_ref());
+        let home = aws_sdk_s3::config::Builder::new()
+            .region(aws_sdk_s3::config::Region::new(partition::first_region(region)));
+        let page = self
+            .api
+            .list_buckets()
+            .set_prefix(prefix.map(str::to_owned))
+            .max_buckets(1000)
+            .set_continuation_token(from)
+            .customize()
+            .config_override(home)
+            .send()
+            .await
+            .during(LIST)?;
+        Ok((page.buckets.unwrap_or_default(), page.continuation_token))
     }
 
     /// One page of the account's buckets in this region. A directory bucket, or whatever else is not general purpose, is

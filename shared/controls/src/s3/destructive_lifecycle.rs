@@ -4,11 +4,17 @@
 //! A bucket with a lifecycle rule that is enabled and
 //! - covers the whole bucket, or the logs that AWS services write: its prefix is empty, `*` (which attack tools write for
 //!   "everything"), or begins with `AWSLogs/`, and it asks for no tag. A limit of size makes it no narrower;
-//! - and deletes soon: current objects after at most 7 days, or on a date, however young they are; or noncurrent versions
-//!   after at most 7 days, without keeping any.
+//! - and deletes soon: current objects after at most 7 days, or on a date that is past or at most 7 days ahead, however
+//!   young they are; or noncurrent versions after at most 7 days, without keeping any. A date further ahead counts once it
+//!   is that near: a sweep finds it.
 //!
-//! If a sweep saw the bucket before, the rules of then are set back exactly, and rules that came since stay if they are
-//! harmless. Otherwise each destructive rule is disabled, and everything else stays as it is.
+//! Only destructive rules change. If a sweep saw the bucket before, and it had a rule of the same ID then that was not
+//! destructive, that one is set back, unless it deletes on a date. Otherwise the destructive rule is disabled, and stays
+//! to be seen. Every other rule stays as it is, and one that was deleted stays deleted.
+//!
+//! Unless none of the IDs of then is left, which is how the whole configuration is replaced by one call: then the rules of
+//! then that delete nothing, such as those that archive, are put back beside, as far as S3's 1,000 rules allow, with the
+//! least size of what they move. Those that delete anything are only named.
 //!
 //! A rule with a narrower prefix, such as `tmp/`, is what lifecycle rules are for, and is left alone.
 //!
@@ -25,7 +31,7 @@
 //! ## Undo
 //! Sets the rules exactly as they were.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use aws_sdk_s3::{
     error::BuildError,
@@ -53,6 +59,9 @@ pub struct DestructiveLifecycle(S3);
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct State {
     pub lifecycle: Lifecycle,
+    /// The dates of broad rules that were past, or at most 7 days ahead, when AWS was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due_dates: Vec<String>,
     /// What a sweep saw before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Lifecycle>,
@@ -226,11 +235,15 @@ impl Control for DestructiveLifecycle {
 
     async fn assess(&self, bucket: &Bucket) -> Result<Option<State>, CallError> {
         let lifecycle = self.lifecycle(bucket).await.or_missing(&["NoSuchBucket"])?;
-        Ok(lifecycle.map(|lifecycle| State { lifecycle, restore: None }))
+        let now = DateTime::from(SystemTime::now());
+        Ok(lifecycle.map(|lifecycle| {
+            let due_dates = lifecycle.due_dates(now);
+            State { lifecycle, due_dates, restore: None }
+        }))
     }
 
     fn inform(state: &mut State, background: &Background<'_, State>) {
-        let violates = state.lifecycle.is_destructive();
+        let violates = state.violates();
         let baseline = background.baseline.filter(|_| violates);
         state.restore = baseline.map(|baseline| baseline.lifecycle.clone());
     }
@@ -244,14 +257,10 @@ impl Control for DestructiveLifecycle {
     }
 
     fn plan(state: &State) -> Plan<SetLifecycle> {
-        if !state.lifecycle.is_destructive() {
+        if !state.violates() {
             return Plan::nothing();
         }
-        let lifecycle = match &state.restore {
-            Some(before) => state.lifecycle.back_to(before),
-            None => state.lifecycle.with_destructive_disabled(),
-        };
-        Plan::one(SetLifecycle { lifecycle })
+        Plan::one(SetLifecycle { lifecycle: state.harmless() })
     }
 
     async fn apply(
@@ -310,15 +319,30 @@ impl Control for DestructiveLifecycle {
     }
 
     fn notes(state: &State) -> Vec<String> {
-        if state.restore.is_some() || Self::plan(state).is_empty() {
+        if !state.violates() {
             return Vec::new();
         }
-        let note = "no sweep has seen the bucket before: the rules of before are not known, and what is destructive \
-                    is disabled";
-        vec![note.to_owned()]
+        let Some(before) = &state.restore else {
+            let note = "no sweep has seen the bucket before: the rules of before are not known, and what is \
+                        destructive is disabled";
+            return vec![note.to_owned()];
+        };
+        let fixed = state.harmless();
+        let gone: Vec<&str> = before
+            .rules
+            .iter()
+            .filter(|old| !fixed.has(old))
+            .map(|old| old.id.as_deref().unwrap_or("(unnamed)"))
+            .collect();
+        let named = gone.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        match gone.len() {
+            0 => Vec::new(),
+            1..=NAMED => vec![format!("rules of before that stay deleted: {named}")],
+            all => vec![format!("{all} rules of before stay deleted: {named}, …")],
+        }
     }
 
-    /// The rules of the bucket, in whatever order, without what the baseline adds.
+    /// The rules of the bucket, in whatever order, without what the baseline adds and what the day makes of dates.
     fn same(one: &State, other: &State) -> bool {
         let sorted = |state: &State| {
             let mut lines = state.lifecycle.lines();
@@ -365,6 +389,13 @@ const WRITE: &str = "s3:PutLifecycleConfiguration";
 /// As long as detections commonly take for short: the attack technique sets one day.
 /// <https://stratus-red-team.cloud/attack-techniques/AWS/aws.defense-evasion.cloudtrail-lifecycle-rule/>
 const SOON: i32 = 7;
+const DAY: i64 = 24 * 60 * 60;
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html>
+const MOST_RULES: usize = 1000;
+
+/// So many rules are named in a note.
+const NAMED: usize = 5;
 
 const ENABLED: &str = "Enabled";
 const DISABLED: &str = "Disabled";
@@ -397,28 +428,58 @@ const KNOWN: [&str; 24] = [
     "Value",
 ];
 
-impl Lifecycle {
-    fn is_destructive(&self) -> bool {
-        self.rules.iter().any(Rule::is_destructive)
+impl State {
+    fn violates(&self) -> bool {
+        self.lifecycle.rules.iter().any(|rule| self.is_destructive(rule))
     }
 
-    /// The rules of before, and those that came since and are harmless.
-    fn back_to(&self, before: &Self) -> Self {
-        let is_new = |rule: &&Rule| {
-            !rule.is_destructive() && !before.rules.iter().any(|old| old.id == rule.id)
-        };
-        let mut rules = before.rules.clone();
-        rules.extend(self.rules.iter().filter(is_new).cloned());
-        let minimum = if before.rules.is_empty() { &self.minimum } else { &before.minimum };
-        Self { rules, minimum: minimum.clone() }
+    fn is_destructive(&self, rule: &Rule) -> bool {
+        rule.is_destructive(|date| self.due_dates.iter().any(|due| due == date))
     }
 
-    fn with_destructive_disabled(&self) -> Self {
-        let mut disabled = self.clone();
-        for rule in disabled.rules.iter_mut().filter(|rule| rule.is_destructive()) {
-            rule.status = DISABLED.to_owned();
+    /// Without what is destructive. Everything else stays, unless the whole configuration was replaced.
+    fn harmless(&self) -> Lifecycle {
+        let mut fixed = self.lifecycle.clone();
+        for rule in fixed.rules.iter_mut().filter(|rule| self.is_destructive(rule)) {
+            *rule = self.harmless_of_before(rule).unwrap_or_else(|| rule.disabled());
         }
-        disabled
+        let Some(before) = self.restore.as_ref().filter(|before| self.replaces(before)) else {
+            return fixed;
+        };
+        let room = MOST_RULES.saturating_sub(fixed.rules.len());
+        let harmless = before.rules.iter().filter(|old| !old.deletes());
+        fixed.rules.extend(harmless.take(room).cloned());
+        fixed.minimum = before.minimum.clone().or(fixed.minimum);
+        fixed
+    }
+
+    /// What the rule was. Whether a date of then has come, nobody has looked: one with a date is not put back.
+    fn harmless_of_before(&self, rule: &Rule) -> Option<Rule> {
+        let mut before = self.restore.iter().flat_map(|before| &before.rules);
+        let old = before.find(|old| old.is_named_as(rule))?;
+        (!old.is_destructive(|_| true)).then(|| old.clone())
+    }
+
+    /// Whether of rules that were there before, none is left by its ID: S3 sets the whole configuration by one call.
+    fn replaces(&self, before: &Lifecycle) -> bool {
+        !before.rules.is_empty() && !before.rules.iter().any(|old| self.lifecycle.has(old))
+    }
+}
+
+impl Lifecycle {
+    /// The dates of broad rules that are past, or near.
+    fn due_dates(&self, now: DateTime) -> Vec<String> {
+        let until = now.secs().saturating_add(i64::from(SOON) * DAY);
+        let broad = self.rules.iter().filter(|rule| rule.status == ENABLED && rule.is_broad());
+        let dates = broad.filter_map(|rule| rule.expiration.as_ref()?.date.clone());
+        // A date that cannot be read is none to wait for.
+        let is_due = |date: &String| date_to_sdk(date).ok().is_none_or(|at| at.secs() <= until);
+        dates.filter(is_due).collect()
+    }
+
+    /// Whether it has a rule of this ID.
+    fn has(&self, rule: &Rule) -> bool {
+        self.rules.iter().any(|one| one.is_named_as(rule))
     }
 
     /// A line for each rule, as AWS writes it in JSON.
@@ -433,8 +494,22 @@ impl Lifecycle {
 }
 
 impl Rule {
-    fn is_destructive(&self) -> bool {
-        self.status == ENABLED && self.is_broad() && self.deletes_soon()
+    fn is_destructive(&self, is_due: impl Fn(&str) -> bool) -> bool {
+        self.status == ENABLED && self.is_broad() && self.deletes_soon(is_due)
+    }
+
+    fn disabled(&self) -> Self {
+        Self { status: DISABLED.to_owned(), ..self.clone() }
+    }
+
+    /// Whether it would ever delete anything, in force or not.
+    fn deletes(&self) -> bool {
+        self.expiration.is_some() || self.noncurrent_version_expiration.is_some()
+    }
+
+    /// S3 gives an ID to a rule that comes without. No two of a bucket have the same.
+    fn is_named_as(&self, other: &Self) -> bool {
+        self.id.is_some() && self.id == other.id
     }
 
     fn is_broad(&self) -> bool {
@@ -453,12 +528,11 @@ impl Rule {
             })
     }
 
-    fn deletes_soon(&self) -> bool {
+    fn deletes_soon(&self, is_due: impl Fn(&str) -> bool) -> bool {
         let is_soon = |days: Option<i32>| days.is_some_and(|days| days <= SOON);
-        let current = self
-            .expiration
-            .as_ref()
-            .is_some_and(|expiration| is_soon(expiration.days) || expiration.date.is_some());
+        let current = self.expiration.as_ref().is_some_and(|expiration| {
+            is_soon(expiration.days) || expiration.date.as_deref().is_some_and(is_due)
+        });
         let noncurrent = self.noncurrent_version_expiration.is_some_and(|expiration| {
             is_soon(expiration.noncurrent_days)
                 && expiration.newer_noncurrent_versions.unwrap_or_default() == 0
@@ -667,7 +741,21 @@ mod tests {
 
     fn state(rules: &[Rule], before: Option<&[Rule]>) -> State {
         let of = |rules: &[Rule]| Lifecycle { rules: rules.to_vec(), minimum: None };
-        State { lifecycle: of(rules), restore: before.map(of) }
+        let due_dates = of(rules).due_dates(at("2026-03-01T00:00:00Z"));
+        State { lifecycle: of(rules), due_dates, restore: before.map(of) }
+    }
+
+    fn at(text: &str) -> DateTime {
+        DateTime::from_str(text, DateTimeFormat::DateTime).unwrap()
+    }
+
+    fn violates(value: &Value) -> bool {
+        state(&[rule(value.clone())], None).violates()
+    }
+
+    fn fixed(rules: &[Rule], before: Option<&[Rule]>) -> Vec<Rule> {
+        let plan = DestructiveLifecycle::plan(&state(rules, before));
+        plan.changes.into_iter().next().unwrap().lifecycle.rules
     }
 
     #[test]
@@ -686,7 +774,7 @@ mod tests {
             json!({"Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
                 "Expiration": {"Days": 365}}),
         ] {
-            assert!(rule(value.clone()).is_destructive(), "{value}");
+            assert!(violates(&value), "{value}");
         }
     }
 
@@ -700,6 +788,8 @@ mod tests {
             json!({"Filter": {"Tag": {"Key": "a", "Value": "b"}}, "Expiration": soon}),
             json!({"Filter": {"And": {"Prefix": "", "Tags": [{"Key": "a", "Value": "b"}]}}, "Expiration": soon}),
             json!({"Filter": {}, "Expiration": {"Days": 8}}),
+            json!({"Filter": {}, "Expiration": {"Date": "2030-01-01T00:00:00Z"}}),
+            json!({"Filter": {"Prefix": "tmp/"}, "Expiration": {"Date": "2026-03-03T00:00:00Z"}}),
             json!({"Filter": {}, "Expiration": {"ExpiredObjectDeleteMarker": true}}),
             json!({"Filter": {}, "NoncurrentVersionExpiration": {"NoncurrentDays": 8}}),
             json!({"Filter": {}, "NoncurrentVersionExpiration":
@@ -708,7 +798,7 @@ mod tests {
             json!({"Filter": {}, "Transitions": [{"Days": 0, "StorageClass": "GLACIER"}]}),
             json!({"Filter": {}, "Expiration": soon, "Status": "Disabled"}),
         ] {
-            assert!(!rule(value.clone()).is_destructive(), "{value}");
+            assert!(!violates(&value), "{value}");
         }
     }
 
@@ -725,16 +815,86 @@ mod tests {
     }
 
     #[test]
-    fn with_a_baseline_the_old_rules_are_back_and_harmless_new_ones_stay() {
-        let new = Rule { id: Some("new".into()), ..archive() };
-        let changed = Rule { id: Some("archive".into()), ..one_day() };
-        let found = state(&[one_day(), new.clone(), changed], Some(&[archive()]));
-        let plan = DestructiveLifecycle::plan(&found);
-        assert_eq!(plan.changes[0].lifecycle.rules, [archive(), new]);
-        assert!(DestructiveLifecycle::notes(&found).is_empty());
+    fn a_date_counts_when_it_is_past_or_at_most_a_week_ahead() {
+        let on = rule(json!({"Filter": {}, "Expiration": {"Date": "2026-03-08T00:00:00Z"}}));
+        let lifecycle = Lifecycle { rules: vec![on], minimum: None };
+        for (now, is_due) in [
+            ("2025-03-08T00:00:00Z", false),
+            ("2026-02-28T23:59:59Z", false),
+            ("2026-03-01T00:00:00Z", true),
+            ("2027-03-08T00:00:00Z", true),
+        ] {
+            let due_dates = lifecycle.due_dates(at(now));
+            let found = State { lifecycle: lifecycle.clone(), due_dates, restore: None };
+            assert_eq!(found.violates(), is_due, "{now}");
+            let another_day = State { due_dates: Vec::new(), ..found.clone() };
+            assert!(DestructiveLifecycle::same(&found, &another_day), "{now}");
+        }
+    }
 
-        let alone = DestructiveLifecycle::plan(&state(&[one_day()], Some(&[])));
-        assert_eq!(alone.changes[0].lifecycle, Lifecycle::default());
+    #[test]
+    fn what_is_harmless_has_no_due_dates_so_that_no_day_makes_another_baseline_of_it() {
+        let narrow =
+            json!({"Filter": {"Prefix": "tmp/"}, "Expiration": {"Date": "2026-03-03T00:00:00Z"}});
+        let off = json!({"Filter": {}, "Expiration": {"Date": "2026-03-03T00:00:00Z"}, "Status": "Disabled"});
+        assert!(state(&[rule(narrow), rule(off)], None).due_dates.is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_became_destructive_is_as_it_was_before() {
+        let changed = Rule { id: archive().id, ..one_day() };
+        assert_eq!(fixed(&[changed], Some(&[archive()])), [archive()]);
+    }
+
+    #[test]
+    fn a_rule_of_before_that_deletes_on_a_date_is_not_put_back() {
+        let dated =
+            |date: &str| rule(json!({"ID": "purge", "Filter": {}, "Expiration": {"Date": date}}));
+        let found = dated("2026-03-03T00:00:00Z");
+        let before = dated("2030-01-01T00:00:00Z");
+        assert_eq!(fixed(std::slice::from_ref(&found), Some(&[before])), [found.disabled()]);
+    }
+
+    #[test]
+    fn a_destructive_rule_that_is_new_is_disabled_and_the_rest_stays_as_the_owner_has_it_now() {
+        let since = Rule { abort_incomplete_multipart_upload: Some(9), ..archive() };
+        let new = Rule { id: Some("new".into()), ..archive() };
+        let deleted = Rule { id: Some("deleted".into()), ..archive() };
+        let rules = [one_day(), since.clone(), new.clone()];
+        let before = [archive(), deleted];
+        assert_eq!(fixed(&rules, Some(&before)), [one_day().disabled(), since, new]);
+        let notes = DestructiveLifecycle::notes(&state(&rules, Some(&before)));
+        assert_eq!(notes, ["rules of before that stay deleted: deleted"]);
+
+        assert_eq!(fixed(&[one_day()], Some(&[])), [one_day().disabled()]);
+        assert!(DestructiveLifecycle::notes(&state(&[one_day()], Some(&[]))).is_empty());
+    }
+
+    #[test]
+    fn where_the_whole_configuration_was_replaced_what_deletes_nothing_is_put_back() {
+        let year = rule(json!({"ID": "year", "Filter": {}, "Expiration": {"Days": 365}}));
+        let versions = rule(json!({"ID": "versions", "Filter": {},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 90}}));
+        let before = [year, archive(), versions];
+        let mut found = state(&[one_day()], Some(&before));
+        found.lifecycle.minimum = Some("all_storage_classes_128K".to_owned());
+        let minimum = Some("varies_by_storage_class".to_owned());
+        found.restore.as_mut().unwrap().minimum = minimum.clone();
+        let plan = DestructiveLifecycle::plan(&found);
+        let rules = vec![one_day().disabled(), archive()];
+        assert_eq!(plan.changes, [SetLifecycle { lifecycle: Lifecycle { rules, minimum } }]);
+        let notes = DestructiveLifecycle::notes(&found);
+        assert_eq!(notes, ["rules of before that stay deleted: year, versions"]);
+    }
+
+    #[test]
+    fn no_more_rules_are_put_back_than_s3_takes() {
+        let named = |number: usize, rule: Rule| Rule { id: Some(number.to_string()), ..rule };
+        let rules: Vec<Rule> = (0..998).map(|number| named(number, one_day())).collect();
+        let before: Vec<Rule> = (1000..1010).map(|number| named(number, archive())).collect();
+        assert_eq!(fixed(&rules, Some(&before)).len(), 1000);
+        let notes = DestructiveLifecycle::notes(&state(&rules, Some(&before)));
+        assert_eq!(notes, ["8 rules of before stay deleted: 1002, 1003, 1004, 1005, 1006, …"]);
     }
 
     #[test]
@@ -750,6 +910,10 @@ mod tests {
         let mut found = state(&[one_day()], None);
         found.lifecycle.minimum = minimum.clone();
         assert_eq!(DestructiveLifecycle::plan(&found).changes[0].lifecycle.minimum, minimum);
+        let before = Some("all_storage_classes_128K".to_owned());
+        let restore = Some(Lifecycle { rules: vec![one_day().disabled()], minimum: before });
+        let edited = State { restore, ..found.clone() };
+        assert_eq!(DestructiveLifecycle::plan(&edited).changes[0].lifecycle.minimum, minimum);
         assert!(!DestructiveLifecycle::same(&found, &state(&[one_day()], None)));
     }
 
@@ -860,16 +1024,17 @@ mod tests {
             rules in proptest::collection::vec(any_rule(), 0..5),
             before in proptest::option::of(proptest::collection::vec(any_rule(), 0..3)),
         ) {
-            // A sweep keeps only what is compliant.
-            let harmless = |rules: Vec<Rule>| {
-                rules.into_iter().filter(|rule| !rule.is_destructive()).collect::<Vec<_>>()
-            };
-            let found = state(&rules, before.map(harmless).as_deref());
+            // Whatever a sweep has seen: what was harmless then need not be harmless now.
+            let found = state(&rules, before.as_deref());
             let mut after = found.clone();
             for change in DestructiveLifecycle::plan(&found).changes {
                 after.lifecycle = change.lifecycle;
             }
             prop_assert!(DestructiveLifecycle::plan(&after).is_empty());
+            let stays = |rule: &&Rule| !found.is_destructive(rule);
+            for rule in found.lifecycle.rules.iter().filter(stays) {
+                prop_assert!(after.lifecycle.rules.contains(rule));
+            }
             let mut undone = after.clone();
             for change in DestructiveLifecycle::revert(&found, &after).changes {
                 undone.lifecycle = change.lifecycle;

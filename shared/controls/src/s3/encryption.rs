@@ -3,11 +3,13 @@
 //! ## What it fixes
 //! A bucket whose default encryption was with a key of AWS KMS when a sweep last saw it, and is weaker now: with S3's own
 //! keys (SSE-S3), with one layer instead of two, with the key that AWS manages instead of one's own, with a key of an
-//! account that is neither one's own nor trusted, or with another bucket key setting. The algorithm, the key and the
-//! bucket key setting of then are set again; which kinds of encryption are blocked for uploads stays as it is.
+//! account that is neither one's own nor trusted, or with the same key but a bucket key where there was none (fewer uses of
+//! the KMS key are asked for and recorded then). The algorithm, the key and the bucket key setting of then are set again;
+//! which kinds of encryption are blocked for uploads stays as it is.
 //!
 //! Without such a baseline nothing is violating: since January 2023 AWS encrypts everything at least with SSE-S3, and
-//! `DeleteBucketEncryption` goes back to that. A change from one key of one's own to another counts as meant.
+//! `DeleteBucketEncryption` goes back to that. A change from one key of one's own to another counts as meant, and so does
+//! one that protects more: to two layers, or to no bucket key.
 //!
 //! ## Why it matters
 //! Who may read the bucket may then read its new objects without being allowed to use the key, and no use of the key is
@@ -283,8 +285,11 @@ impl ByDefault {
         match (strength(&before.algorithm), strength(&self.algorithm)) {
             // What is not known is not judged, and nothing is weaker than S3's own keys.
             (None | Some(0), _) | (_, None) => false,
-            (Some(before), Some(now)) if now < before => true,
-            _ if self.key == before.key => self.bucket_key != before.bucket_key,
+            (Some(then), Some(now)) if now < then => true,
+            // Two layers allow no bucket key: it goes off where the second comes.
+            (then, now) if self.key == before.key => {
+                then == now && !before.bucket_key && self.bucket_key
+            }
             _ => {
                 let is_strange = |key: &Self| key.owner().is_some_and(|owner| !is_known(owner));
                 before.is_own() && !self.is_own() || is_strange(self) && !is_strange(before)
@@ -372,7 +377,7 @@ mod tests {
             (kms.clone(), with("aws:kms", Some("alias/aws/s3"), true)),
             (kms.clone(), with("aws:kms", Some(STRANGE), true)),
             (kms.clone(), with("aws:kms:dsse", Some(STRANGE), true)),
-            (kms.clone(), with("aws:kms", Some(OWN), false)),
+            (with("aws:kms", Some(OWN), false), kms.clone()),
             (with("aws:kms:dsse", Some(OWN), false), with("aws:kms", Some(OWN), false)),
             (with("aws:kms", None, false), with(S3_KEYS, None, false)),
         ] {
@@ -389,6 +394,8 @@ mod tests {
             (kms.clone(), kms.clone()),
             (kms.clone(), with("aws:kms", Some(OTHER), true)),
             (kms.clone(), with("aws:kms", Some("alias/data"), false)),
+            (kms.clone(), with("aws:kms", Some(OWN), false)),
+            (kms.clone(), with("aws:kms:dsse", Some(OWN), false)),
             (kms.clone(), with("aws:kms:dsse", Some(OTHER), false)),
             (with(S3_KEYS, None, false), with("aws:kms", Some(OWN), true)),
             (with(S3_KEYS, None, false), with(S3_KEYS, None, true)),

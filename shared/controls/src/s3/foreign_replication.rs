@@ -2,9 +2,9 @@
 //!
 //! ## What it fixes
 //! Nothing by itself: it tells. A bucket with a replication rule that is enabled and copies to a bucket that is neither of
-//! the same account nor of a trusted one. The account is the one that the rule names as the owner of the replicas; where it
-//! names none, the destination is looked for among the account's own buckets, and any other counts as unknown. Trusted are
-//! the accounts that the policy file names under `[trusted]`: have rules name them (`Destination.Account`).
+//! the same account nor of a trusted one. Its own is a bucket that is found among the account's, whatever the rule says.
+//! Trusted are the accounts that the policy file names under `[trusted]`, where the rule names one of them as the owner of
+//! the replicas: have rules name them (`Destination.Account`). Any other bucket counts as unknown.
 //!
 //! To write a replication configuration, even one with a rule less, AWS demands the right to pass any role of replication
 //! (`iam:PassRole`). With it, whoever takes Quell over could copy every bucket of the account anywhere, so Quell does not
@@ -21,7 +21,7 @@
 //! Irreversible: there is nothing to undo. To end the replication, disable or delete the rule; if it is the only one,
 //! `aws s3api delete-bucket-replication` does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use aws_sdk_s3::types::{ReplicationRule, ReplicationRuleStatus};
 use quell_engine::{
@@ -121,15 +121,12 @@ impl Control for ForeignReplication {
         let rules = reply.and_then(|reply| reply.replication_configuration);
         let rules = rules.map(|configuration| configuration.rules).unwrap_or_default();
         let mut copies: Vec<Copied> = rules.into_iter().filter_map(Copied::from_sdk).collect();
-        for at in 0..copies.len() {
-            // Rules often share their destination.
-            let (looked, rest) = copies.split_at_mut(at);
-            let Some(copy) = rest.first_mut() else { continue };
-            copy.is_own = match (looked.iter().find(|one| one.to == copy.to), copy.to.parse()) {
-                (Some(same), _) => same.is_own,
-                (None, Ok(destination)) => self.0.owns(&destination).await?,
-                (None, Err(_)) => false,
-            };
+        let destinations: Vec<Option<Bucket>> =
+            copies.iter().map(|copy| copy.to.parse().ok()).collect();
+        let names: HashSet<&str> = destinations.iter().flatten().map(Bucket::as_str).collect();
+        let owned = self.0.owned(&names).await?;
+        for (copy, destination) in copies.iter_mut().zip(&destinations) {
+            copy.is_own = destination.as_ref().is_some_and(|to| owned.contains(to.as_str()));
         }
         Ok(Some(State { copies, account: self.0.account.clone(), trusted: Vec::new() }))
     }
@@ -167,12 +164,18 @@ impl Control for ForeignReplication {
         Plan::nothing()
     }
 
-    fn describe(_: &State, copy: &Copied) -> Description {
-        let account = copy.account.as_deref().unwrap_or("an account that the rule does not name");
+    fn describe(state: &State, copy: &Copied) -> Description {
+        let owner = match &copy.account {
+            None => "of an account that the rule does not name".to_owned(),
+            Some(account) if *account == state.account && !copy.is_own => {
+                format!("as if of {account}, which has no such bucket")
+            }
+            Some(account) => format!("of {account}"),
+        };
         Description {
             action: "s3:PutReplicationConfiguration".into(),
             effect: Effect::Set,
-            minus: vec![format!("rule {}: copies to {} of {account}", copy.rule, copy.to)],
+            minus: vec![format!("rule {}: copies to {} {owner}", copy.rule, copy.to)],
             plus: Vec::new(),
         }
     }
@@ -195,8 +198,9 @@ const READ: &str = "s3:GetReplicationConfiguration";
 impl State {
     fn is_known(&self, copy: &Copied) -> bool {
         match &copy.account {
-            Some(account) => *account == self.account || self.trusted.contains(account),
-            None => copy.is_own,
+            Some(account) if *account != self.account => self.trusted.contains(account),
+            // Who names this account does not make the bucket its own.
+            _ => copy.is_own,
         }
     }
 }
@@ -245,13 +249,16 @@ mod tests {
 
     #[test]
     fn only_what_goes_to_who_is_not_known_is_told() {
-        for copy in [copied(Some(PARTNER), false), copied(None, false)] {
+        for copy in [copied(Some(PARTNER), false), copied(None, false), copied(Some(OWN), false)] {
             let plan = ForeignReplication::plan(&state(std::slice::from_ref(&copy), &[]));
             assert_eq!(plan.changes, [copy]);
         }
-        for copy in [copied(Some(OWN), false), copied(None, true)] {
+        for copy in [copied(Some(OWN), true), copied(None, true)] {
             assert!(ForeignReplication::plan(&state(&[copy], &[])).is_empty());
         }
+        // Who trusts the own account by name has not made a stranger's bucket its own.
+        let claimed = state(&[copied(Some(OWN), false)], &[OWN]);
+        assert_eq!(ForeignReplication::plan(&claimed).changes.len(), 1);
         let known = state(&[copied(Some(PARTNER), false)], &[PARTNER, "999999999999"]);
         assert!(ForeignReplication::plan(&known).is_empty());
         assert_eq!(known.trusted, [PARTNER], "only whom a rule names is noted");
@@ -275,6 +282,10 @@ mod tests {
         let found = state(&[copied(Some(PARTNER), false)], &[]);
         let shown = ForeignReplication::describe(&found, &found.copies[0]);
         assert_eq!(shown.minus, ["rule copy: copies to arn:aws:s3:::elsewhere of 444455556666"]);
+        let claimed = state(&[copied(Some(OWN), false)], &[]);
+        let shown = ForeignReplication::describe(&claimed, &claimed.copies[0]);
+        let told = "rule copy: copies to arn:aws:s3:::elsewhere as if of 123456789012, which has no such bucket";
+        assert_eq!(shown.minus, [told]);
     }
 
     #[test]

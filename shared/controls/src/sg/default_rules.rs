@@ -327,13 +327,15 @@ impl DefaultRules {
 
     /// The interfaces that use the group. An answer that is missing or late is "unknown".
     async fn users(&self, target: &SecurityGroup) -> Option<Vec<String>> {
-        let filter = match target {
-            SecurityGroup::Id(id) => Filter::builder().name("group-id").values(id),
-            SecurityGroup::Name(name) => Filter::builder().name("group-name").values(name),
-        };
-        let request = self.ec2.describe_network_interfaces().filters(filter.build());
-        let mut pages = request.max_results(1000).into_paginator().send();
         let all = async {
+            let group = match target {
+                SecurityGroup::Id(id) => id.clone(),
+                // Each VPC has a group of this name: by it, the interfaces of all of them would be counted.
+                SecurityGroup::Name(_) => rules::group(&self.ec2, target).await.ok()??.group_id?,
+            };
+            let filter = Filter::builder().name("group-id").values(group).build();
+            let request = self.ec2.describe_network_interfaces().filters(filter);
+            let mut pages = request.max_results(1000).into_paginator().send();
             let mut ids = Vec::new();
             while let Some(page) = pages.next().await {
                 let found = page.ok()?.network_interfaces.unwrap_or_default().into_iter();
