@@ -14,7 +14,7 @@ const OUR_AGENT: &str =
 
 #[tokio::test]
 async fn our_user_agent_and_our_session_name_hide_nothing_of_another_role() {
-    let place = Place::begin(Mode::Enforce).await;
+    let place = Place::begin_without_budgets(Mode::Enforce).await;
     let worker = place.worker();
     for (number, meta) in REGISTRY.iter().enumerate() {
         let function = meta.function;

@@ -1,11 +1,7 @@
 //! Requests that are padded until CloudTrail leaves their parameters out.
 
 use quell_controls::REGISTRY;
-use quell_engine::{
-    Listen, Meta, Outcome, Safety,
-    error::EventFailure,
-    policy::{Limits, Mode, Notify, Policy},
-};
+use quell_engine::{Listen, Meta, Outcome, Safety, error::EventFailure, policy::Mode};
 use quell_local::{
     cloud::{ACCOUNT, REGION},
     scenario::SETTINGS,
@@ -17,16 +13,7 @@ use crate::place::Place;
 
 #[tokio::test]
 async fn what_is_left_out_of_a_request_is_fixed_or_is_an_error_that_people_see() {
-    // One actor does all of it: more than the budgets of a new policy.
-    let mut policy = Policy {
-        notify: Notify { fold_minutes: 0, ..Notify::DEFAULT },
-        ..Policy::by_name(Mode::Enforce, REGISTRY)
-    };
-    for limits in [&mut policy.budgets.critical, &mut policy.budgets.routine] {
-        *limits =
-            Limits { control: 10_000, account: 10_000, actor: 10_000, overall: 10_000, ..*limits };
-    }
-    let place = Place::under(policy).await;
+    let place = Place::begin_without_budgets(Mode::Enforce).await;
     let worker = place.worker();
     let (mut fixed, mut errors, mut told) = (0, 0, 0);
     for meta in REGISTRY.iter().filter(|meta| hears_calls(meta)) {

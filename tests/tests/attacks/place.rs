@@ -15,7 +15,7 @@ use quell_engine::{
     ledger::Ledger,
     notify::Topic,
     policies::PolicyCache,
-    policy::{Mode, Notify, Policy},
+    policy::{Limits, Mode, Notify, Policy},
     report::Response,
     serve::handle,
 };
@@ -39,6 +39,18 @@ impl Place {
     pub(crate) async fn begin(mode: Mode) -> Self {
         let notify = Notify { fold_minutes: 0, ..Notify::DEFAULT };
         Self::under(Policy { notify, ..Policy::by_name(mode, REGISTRY) }).await
+    }
+
+    /// The same where one actor does more than the budgets of a new policy allow.
+    pub(crate) async fn begin_without_budgets(mode: Mode) -> Self {
+        let notify = Notify { fold_minutes: 0, ..Notify::DEFAULT };
+        let mut policy = Policy { notify, ..Policy::by_name(mode, REGISTRY) };
+        for limits in [&mut policy.budgets.critical, &mut policy.budgets.routine] {
+            let most = 10_000;
+            *limits =
+                Limits { control: most, account: most, actor: most, overall: most, ..*limits };
+        }
+        Self::under(policy).await
     }
 
     pub(crate) async fn under(policy: Policy) -> Self {
