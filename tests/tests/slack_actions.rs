@@ -827,7 +827,9 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
 async fn rested(rig: &Rig, id: &str) -> Record {
     for _ in 0..600 {
         let record = rig.ledger.read(id).await.unwrap().unwrap();
-        if !matches!(record.status, Status::Pending | Status::Applying) {
+        // A fix is open until people were told and the lock is given back.
+        let is_open = record.status == Status::Fixed && record.open;
+        if !matches!(record.status, Status::Pending | Status::Applying) && !is_open {
             return record;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

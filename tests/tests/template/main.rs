@@ -842,6 +842,11 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "OperatorFunction: QUELL_SLACK_ROLE is not what it should be",
             ),
             (
+                "/Resources/OperatorFunction/Properties/Environment/Variables/QUELL_SLACK_WORKSPACE",
+                "",
+                "OperatorFunction: QUELL_SLACK_WORKSPACE is not what it should be",
+            ),
+            (
                 "/Resources/OperatorRole/Properties/Policies/0/PolicyDocument/Statement/6/Fn::If/1/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys/0",
                 r#""POL#*""#,
                 "OperatorRole: may with Slack what it does not need",

@@ -174,8 +174,11 @@ pub(crate) fn slack_is_guarded(template: &Template) -> Vec<String> {
     if bounded["Fn::If"][1]["Ref"] != "SlackActionsConcurrency" {
         complaints.push(format!("{id}: may take all concurrency of the account"));
     }
-    let known_as =
-        [("QUELL_SLACK_ROLE", arn_of(role)), ("QUELL_SLACK_FUNCTION", function("slack"))];
+    let known_as = [
+        ("QUELL_SLACK_ROLE", arn_of(role)),
+        ("QUELL_SLACK_FUNCTION", function("slack")),
+        ("QUELL_SLACK_WORKSPACE", json!({"Ref": "SlackWorkspace"})),
+    ];
     for reached in &functions {
         let variables = &reached.properties["Environment"]["Variables"];
         if variables["QUELL_PUBLIC_FUNCTION"] != function(PUBLIC) {
