@@ -124,7 +124,15 @@ fn is_allowed(name: &str) -> bool {
     };
     let is_bucket = name.len() >= 3 && of(".-_") && !name.contains("..");
     let is_group = of(" ._-:/()#,@[]+=&;{}!$*") && !name.starts_with("sg-");
-    name.len() <= 300 && (is_id("i-") || is_id("sg-") || is_bucket || is_group)
+    name.len() <= 300 && (is_id("i-") || is_id("sg-") || is_bucket || is_group) || is_object(name)
+}
+
+/// A bucket and a key, which may be almost any text.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>
+fn is_object(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(bucket, rest)| {
+        is_allowed(bucket) && rest.len() <= 1200 && !rest.contains(char::is_control)
+    })
 }
 
 const GROUP_ARN: &str = "arn:aws:ec2:eu-west-1:123456789012:security-group/";
