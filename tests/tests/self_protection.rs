@@ -231,6 +231,25 @@ async fn each_call_that_can_disable_quell_is_a_critical_message_with_call_resour
     println!("{} calls", calls.len());
 }
 
+/// IAM speaks in us-east-1 alone; `template-global.yaml` hands on what it says, and the test of the template shows what.
+#[tokio::test]
+async fn what_was_called_in_the_region_of_global_services_is_told_where_the_stack_is() {
+    let rig = Rig::start().await;
+    let function = audit_trail(&rig, "");
+    let parameters = json!({"roleName": "quell-S3ExposureRole-1A2B", "policyName": "more"});
+    let mut event = event("PutRolePolicy", "iam", &parameters, 1, "mallory");
+    event["region"] = json!("us-east-1");
+    event["detail"]["awsRegion"] = json!("us-east-1");
+    let matching = rules().matches_for_event(event.to_string().as_bytes()).unwrap().len();
+    assert_eq!(matching, 1, "as it came, it is heard by a rule of the stack");
+    let answer = function.invoke(event.to_string()).await.unwrap().answer;
+    assert_eq!(answer.error_message(), None);
+    let told = rig.stack.messages().await.unwrap();
+    let told: Value = serde_json::from_str(&told[0].body).unwrap();
+    assert_eq!(told["resource"]["name"], "iam:role/quell-S3ExposureRole-1A2B");
+    assert_eq!(told["region"], "us-east-1", "{told:#}");
+}
+
 /// What is listened for and what is in the table above are the same.
 #[test]
 fn the_matrix_has_every_call_that_is_listened_for() {

@@ -8,6 +8,7 @@ use lints::Lint;
 use model::Template;
 
 mod dashboard;
+mod global;
 mod guardrails;
 mod heartbeat;
 mod lints;

@@ -23,9 +23,11 @@ pub(crate) struct Function {
 
 impl Template {
     pub(crate) fn of_the_project() -> Self {
-        let yaml: serde_yaml_ng::Value =
-            serde_yaml_ng::from_str(include_str!("../../../template.yaml"))
-                .expect("template.yaml is YAML");
+        Self::parse(include_str!("../../../template.yaml"))
+    }
+
+    pub(crate) fn parse(yaml: &str) -> Self {
+        let yaml = serde_yaml_ng::from_str(yaml).expect("a template is YAML");
         Self { root: long_form(yaml) }
     }
 
