@@ -39,6 +39,7 @@ pub struct Interaction {
 }
 
 /// What a request of Slack's asks for.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     Interaction(Interaction),
