@@ -42,6 +42,16 @@ fn every_failure_has_a_test_that_is_there_or_a_reason() {
 }
 
 #[test]
+fn the_mail_in_the_readme_is_the_one_that_is_sent() {
+    let snapshot =
+        "shared/engine/src/notify/snapshots/quell_engine__notify__email__tests__fixed.snap";
+    let snapshot = read(snapshot).unwrap();
+    let mail = snapshot.splitn(3, "---\n").nth(2).unwrap().trim_end();
+    assert!(mail.starts_with("Subject: Quell fixed"), "{mail}");
+    assert!(read("README.md").unwrap().contains(&format!("```text\n{mail}\n```")));
+}
+
+#[test]
 fn what_is_no_test_is_not_there() {
     let sources = sources();
     assert!(is_there("documents::what_is_no_test_is_not_there", &sources));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quell_tests::permissions::ON_EVERYTHING;
 use serde_json::Value;
 
 use super::{acting, ceiling, opens_the_url, serves_controls, source_keys};
@@ -29,38 +30,14 @@ pub(super) const OPERATOR: &[&str] =
 /// What Lambda does for a function that has a queue before it.
 const LISTENER: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
 
-/// Actions that IAM cannot bind to a resource.
-/// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
-const UNBOUND: &[&str] = &[
-    "cloudtrail:ListTrails",
-    "cloudwatch:GetMetricStatistics",
-    "ec2:DescribeFlowLogs",
-    "ec2:DescribeImages",
-    "ec2:DescribeInstances",
-    "ec2:DescribeNetworkAcls",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSecurityGroupRules",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSnapshots",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcs",
-    "ec2:DisableEbsEncryptionByDefault",
-    "ec2:DisableImageBlockPublicAccess",
-    "ec2:DisableSnapshotBlockPublicAccess",
-    "ec2:EnableEbsEncryptionByDefault",
-    "ec2:EnableImageBlockPublicAccess",
-    "ec2:EnableSnapshotBlockPublicAccess",
-    "ec2:GetEbsEncryptionByDefault",
-    "ec2:GetImageBlockPublicAccessState",
-    "ec2:GetSnapshotBlockPublicAccessState",
-    "events:ListRules",
-    "logs:CreateLogDelivery",
-    "s3:GetAccountPublicAccessBlock",
-    "s3:ListAllMyBuckets",
-    "s3:PutAccountPublicAccessBlock",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
-];
+/// What IAM cannot bind to a resource beside [`ON_EVERYTHING`]: Lambda's traces.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html>
+const TRACES: &[&str] = &["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+
+/// Whether IAM cannot bind the action to a resource.
+fn is_unbound(action: &str) -> bool {
+    ON_EVERYTHING.contains(&action) || TRACES.contains(&action)
+}
 
 /// No service acts for a stranger: wherever one is admitted, the source is bound.
 pub(crate) fn services_are_bound(template: &Template) -> Vec<String> {
@@ -190,7 +167,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
             }
             let resources = list(&statement["Resource"]);
             if resources.contains(&&Value::from("*")) {
-                for action in actions.iter().filter(|action| !UNBOUND.contains(action)) {
+                for action in actions.iter().filter(|action| !is_unbound(action)) {
                     complaints.push(format!("{role}: may {action} on anything"));
                 }
             }
@@ -202,7 +179,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                     complaints.push(format!("{role}: reaches beyond its region with {arn}"));
                 }
             }
-            let is_unbound = actions.iter().all(|action| UNBOUND.contains(action));
+            let is_unbound = actions.iter().all(|action| is_unbound(action));
             let own = match actions.first().and_then(|action| action.split_once(':')) {
                 Some(("dynamodb", _)) => Some("AWS::DynamoDB::Table"),
                 Some(("logs", _)) => Some("AWS::Logs::LogGroup"),
