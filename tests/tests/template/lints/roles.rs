@@ -179,7 +179,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                     complaints.push(format!("{role}: reaches beyond its region with {arn}"));
                 }
             }
-            let is_unbound = actions.iter().all(|action| is_unbound(action));
+            let unbound = actions.iter().all(|action| is_unbound(action));
             let own = match actions.first().and_then(|action| action.split_once(':')) {
                 Some(("dynamodb", _)) => Some("AWS::DynamoDB::Table"),
                 Some(("logs", _)) => Some("AWS::Logs::LogGroup"),
@@ -187,7 +187,7 @@ pub(crate) fn roles_are_exact(template: &Template) -> Vec<String> {
                 _ => None,
             };
             if let Some(own) = own
-                && !is_unbound
+                && !unbound
                 && !list(&statement["Resource"]).into_iter().all(|resource| {
                     template.referred(own, resource).is_some() || is_index(&template, resource)
                 })
