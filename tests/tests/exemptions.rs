@@ -10,7 +10,7 @@ use quell_engine::{
     policy::{Policy, Scope},
 };
 use quell_local::scenario::{self, Staged};
-use quell_tests::rig::{Rig, again, own};
+use quell_tests::rig::{Rig, again, failed, own};
 use serde_json::json;
 
 const CONTROL: &str = "s3-public-acl";
@@ -184,6 +184,24 @@ async fn a_valid_exemption_is_honoured_recorded_and_told_to_nobody() {
         let response = rig.deliver(mode, &again(&staged.event, "55")).await.unwrap();
         assert_ne!(own(response.results, &staged).outcome, Outcome::Exempt);
     }
+}
+
+#[tokio::test]
+async fn what_failed_is_left_alone_once_it_is_exempt_or_only_observed() {
+    let (rig, staged) = open().await;
+    let failure = rig.deliver_denied(&staged.event).await.unwrap_err();
+    assert_eq!(failed(failure, &staged).outcome, Outcome::Failed);
+
+    rig.ledger.grant(&exemption(&rig, &staged).await).await.unwrap();
+    let exempt = rig.evaluate(Mode::Enforce, &staged).await;
+    assert_eq!(exempt.outcome, Outcome::Refused, "{exempt:#?}");
+    rig.ledger.revoke(CONTROL, ACCOUNT, &arn(&staged)).await.unwrap();
+    let observed = rig.evaluate(Mode::Observe, &staged).await;
+    assert_eq!(observed.outcome, Outcome::Refused, "{observed:#?}");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+
+    let enforced = rig.evaluate(Mode::Enforce, &staged).await;
+    assert_eq!(enforced.outcome, Outcome::Fixed, "its event comes again: {enforced:#?}");
 }
 
 /// A bucket that everyone can read.

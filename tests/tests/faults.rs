@@ -334,7 +334,7 @@ async fn a_transaction_in_conflict_is_made_again_and_counts_once() {
 async fn keys_that_a_batch_left_out_are_read_again_and_never_taken_for_absent() {
     let scene = Scene::begin(15, ANY_NUMBER).await;
     let staged = scene.stage_alone("s3-public-acl", "keys").await;
-    let sdk = scene.cloud.sdk.to_builder().http_client(leaving_keys_unread()).build();
+    let sdk = scene.cloud.sdk.to_builder().http_client(leaving_keys_unread("")).build();
     let ended = scene.handle(&sdk, &staged.event, Duration::from_secs(60), "keys").await;
     assert!(ended.unwrap_err().contains("not all keys were read"));
     assert!(scene.is_violating(&staged).await);

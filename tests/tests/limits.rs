@@ -172,7 +172,7 @@ async fn keys_that_were_not_read_are_not_taken_for_absent() {
     let rig = Rig::start().await;
     let staged = scenario::stage(&rig.cloud, "s3-public-acl", "unread").await.unwrap();
     let engine = rig.engine(Mode::Enforce).await;
-    let sdk = rig.cloud.sdk.to_builder().http_client(leaving_keys_unread()).build();
+    let sdk = rig.cloud.sdk.to_builder().http_client(leaving_keys_unread("")).build();
     let aws = Clients::new(sdk, ACCOUNT);
     let ledger = quell_engine::ledger::Ledger::new(&aws, rig.stack.ledger.as_str());
     let engine = quell_engine::evaluate::Engine { ledger, ..engine };

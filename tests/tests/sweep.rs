@@ -8,14 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_s3::types::AccessControlPolicy;
+use aws_sdk_s3::types::{AccessControlPolicy, BucketCannedAcl};
 use jiff::{SignedDuration, Timestamp};
-use quell_controls::{REGISTRY, ec2::quarantine::Quarantine, s3::public_acl::PublicAcl};
+use quell_controls::{
+    REGISTRY,
+    ec2::quarantine::Quarantine,
+    s3::{encryption::Encryption, public_acl::PublicAcl},
+};
 use quell_engine::{
     Clients, Mode, Outcome,
     error::EventFailure,
     evaluate::Engine,
-    ledger::{Exemption, Found, Halt},
+    ledger::{Exemption, Found, Halt, Ledger, Place, Status},
     notify::{Bulletin, bulletin::Subject},
     policy::{Notify, Policy, Sweep},
     report::Response,
@@ -29,7 +33,7 @@ use quell_local::{
 };
 use quell_tests::{
     desk::Desk,
-    rig::{Rig, binary, denying_bucket},
+    rig::{Rig, binary, denying_bucket, leaving_keys_unread},
 };
 use serde_json::{Value, json};
 
@@ -164,6 +168,92 @@ async fn the_same_violation_that_comes_back_is_another() {
         assert_eq!(violating(&rig, &staged).await, 0, "round {round}");
     }
     assert_eq!(rig.ledger.newest(ACL, None, 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_put_right_by_hand_and_is_broken_again_is_no_backlog() {
+    let rig = Rig::start().await;
+    let staged = stage(&rig, "mended", 1).await;
+    let bucket = staged[0].resource.as_str();
+    let open = rig.cloud.s3.get_bucket_acl().bucket(bucket).send().await.unwrap();
+    let open = AccessControlPolicy::builder().set_owner(open.owner).set_grants(open.grants).build();
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    assert_eq!(found(&through(&rig).await).backlog, 1);
+    assert_eq!(found(&through(&rig).await).known, 1);
+
+    let put = rig.cloud.s3.put_bucket_acl().bucket(bucket);
+    put.acl(BucketCannedAcl::Private).send().await.unwrap();
+    assert_eq!(found(&through(&rig).await).compliant, 1);
+    let put = rig.cloud.s3.put_bucket_acl().bucket(bucket);
+    put.access_control_policy(open).send().await.unwrap();
+
+    let swept = through(&rig).await;
+    assert_eq!((found(&swept).violating, found(&swept).known), (1, 0), "{swept:?}");
+    assert_eq!(violating(&rig, &staged).await, 0);
+}
+
+#[tokio::test]
+async fn of_the_backlog_each_sweep_puts_right_what_its_budget_allows_and_events_keep_theirs() {
+    let rig = Rig::start().await;
+    let old = stage(&rig, "slowly", 5).await;
+    let sweep = Sweep { fix_backlog: vec![ACL.to_owned()] };
+    let mut policy = Policy { sweep, ..each_is_told(Mode::Enforce) };
+    policy.budgets.routine.control = 2;
+    publish(&rig, policy).await;
+
+    for left in [3, 1, 0] {
+        let swept = through(&rig).await;
+        assert_eq!((found(&swept).backlog, found(&swept).failed), (left, 0), "{swept:?}");
+        assert_eq!(violating(&rig, &old).await as u64, left);
+        if left == 3 {
+            let new = stage(&rig, "lately", 1).await;
+            let response = deliver(&rig, &new[0].event).await;
+            assert_eq!(response.results[0].outcome, Outcome::Fixed);
+        }
+        rig.budgets_end().await;
+    }
+    let records = rig.ledger.newest(ACL, None, 10).await.unwrap();
+    assert!(records.iter().all(|record| record.status == Status::Fixed), "none waits for a person");
+}
+
+#[tokio::test]
+async fn what_three_runs_died_of_is_named_and_keeps_the_sweep_from_nothing_else() {
+    let rig = Rig::start().await;
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    through(&rig).await;
+    let staged = stage(&rig, "deadly", 3).await;
+    let standing = rig.ledger.course("s3-exposure").await.unwrap();
+    let mut course = standing.course.next(Timestamp::now());
+    // Each ended without giving the course back, the last one a moment ago.
+    course.place = Some(Place { control: ACL.to_owned(), tries: 2, ..Place::default() });
+    course.hold("dead", Timestamp::now() - SignedDuration::from_secs(1));
+    rig.ledger.keep_course("s3-exposure", &course, standing.version).await.unwrap();
+
+    let failure = run::<Acl>(&rig, engine(&rig)).await.unwrap_err().to_string();
+
+    assert!(failure.contains("three runs ended while they looked at it"), "{failure}");
+    assert_eq!(violating(&rig, &staged).await, 1, "the others were put right");
+}
+
+#[tokio::test]
+async fn nothing_is_put_right_while_nobody_knows_how_it_was() {
+    let rig = Rig::start().await;
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    run_through::<(Encryption,)>(&rig).await;
+    let staged = scenario::stage(&rig.cloud, "s3-encryption", "unread").await.unwrap();
+    let sdk = rig.cloud.sdk.to_builder().http_client(leaving_keys_unread("BSL#")).build();
+    let aws = Clients::new(sdk, ACCOUNT);
+    let blind = || Engine { ledger: Ledger::new(&aws, rig.stack.ledger.as_str()), ..engine(&rig) };
+    for _ in 0..2 {
+        let swept = run::<(Encryption,)>(&rig, blind()).await.unwrap().expect("it is due");
+        assert!(!swept.finished, "{swept:?}");
+    }
+    let failure = run::<(Encryption,)>(&rig, blind()).await.unwrap_err().to_string();
+    assert!(failure.contains("s3-encryption, its resources"), "{failure}");
+    // Nobody saw since when it has been so.
+    let next = run_through::<(Encryption,)>(&rig).await;
+    assert_eq!(next.found["s3-encryption"].backlog, 1, "{next:?}");
+    assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
 }
 
 #[tokio::test]
@@ -340,8 +430,12 @@ async fn run<S: Controls>(rig: &Rig, engine: Engine) -> Result<Option<Swept>, Ev
 
 /// One sweep, run by run.
 async fn through(rig: &Rig) -> Swept {
+    run_through::<Acl>(rig).await
+}
+
+async fn run_through<S: Controls>(rig: &Rig) -> Swept {
     for _ in 0..20 {
-        let swept = run::<Acl>(rig, engine(rig)).await.unwrap().expect("it is due");
+        let swept = run::<S>(rig, engine(rig)).await.unwrap().expect("it is due");
         if swept.finished {
             return swept;
         }

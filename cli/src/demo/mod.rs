@@ -111,7 +111,7 @@ impl Demo {
             .map_err(|error| Error::Trouble(error.into()))?;
         let cloud = emulator.cloud();
         let stack = Stack::deploy(&cloud).await?;
-        stack.apply_policy(&policy()).await?;
+        stack.apply_policy(&each_is_told()).await?;
         let environment = stack.environment("act");
         let operator = Operator::start(&binaries, &stack, &environment, "127.0.0.1").await?;
         let url = operator.door.url();
@@ -173,6 +173,16 @@ impl Demo {
 /// Every control is enforced.
 pub(crate) fn policy() -> Policy {
     Policy { people: people(), ..Policy::by_name(Mode::Enforce, REGISTRY) }
+}
+
+/// The same person makes all bad states, and hears of each by itself.
+fn each_is_told() -> Policy {
+    let mut policy = policy();
+    policy.notify.fold_minutes = 0;
+    for limits in [&mut policy.budgets.critical, &mut policy.budgets.routine] {
+        limits.actor = limits.overall;
+    }
+    policy
 }
 
 /// Who makes the bad states, and whoever runs this: another person, who may undo what came of them.

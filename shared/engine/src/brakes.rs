@@ -18,13 +18,19 @@ pub struct Counted<'a> {
     pub severity: Severity,
     pub account: &'a str,
     pub actor: Option<&'a Actor>,
+    /// Whether a person asked for what was wrong before the policy named the control.
+    pub is_backlog: bool,
 }
 
-/// The budgets that a change counts against, in the window that is under way. Critical and routine changes have
-/// budgets of their own, so that a storm of one cannot starve the other.
+/// The budgets that a change counts against, in the window that is under way. Critical and routine changes and the
+/// backlog have budgets of their own, so that a storm of one cannot starve the others.
 pub fn budgets(policy: &Policy, counted: &Counted<'_>, now: Timestamp) -> Vec<Count> {
     let limits = policy.budgets(counted.severity);
-    let class = if counted.severity == Severity::Critical { "critical" } else { "routine" };
+    let class = match counted.severity {
+        _ if counted.is_backlog => "backlog",
+        Severity::Critical => "critical",
+        _ => "routine",
+    };
     let length = i64::from(limits.window_minutes.max(1)) * 60;
     let window = now.as_second().div_euclid(length) * length;
     let mut scopes = vec![
@@ -200,6 +206,7 @@ mod tests {
                 severity: Severity::High,
                 account: "123456789012",
                 actor: Some(&actor),
+                is_backlog: false,
             };
             budgets(&Policy::observe(), &counted, at(0))
         };
@@ -219,6 +226,7 @@ mod tests {
                 severity: Severity::High,
                 account: "123456789012",
                 actor: Some(&actor),
+                is_backlog: false,
             };
             let counts = budgets(&Policy::observe(), &counted, at(0));
             assert_eq!(counts.len(), 4);

@@ -30,6 +30,12 @@ pub trait Control: Sized + 'static {
 
     fn connect(aws: &Clients) -> Self;
 
+    /// What the function's environment says of what is wrong. Another text is another rule: what was in a bad state before
+    /// is not fixed at once.
+    fn settings() -> String {
+        String::new()
+    }
+
     /// The resources that this control should look at because of the signal. None: the signal is not for this
     /// control. Only names are taken from the signal; every fact is read from the API by `assess`.
     fn targets(signal: &Signal) -> Result<Vec<Self::Target>, TargetError>;

@@ -742,6 +742,8 @@ impl<'a, C: Control> Run<'a, C> {
                 severity: C::META.severity,
                 account: &self.signal.account,
                 actor: self.signal.actor.as_ref(),
+                is_backlog: matches!(self.signal.trigger, Trigger::Sweep { .. })
+                    && self.policy.sweep.fixes_backlog_of(C::META.id),
             },
             now,
         );
@@ -761,7 +763,7 @@ impl<'a, C: Control> Run<'a, C> {
     /// A policy that is another by now named the control after the sweep looked.
     fn backlog_of(&self) -> Option<Timestamp> {
         let Trigger::Sweep { begun, is_backlog, modes } = &self.signal.trigger else { return None };
-        let is_backlog = *is_backlog || self.policy.modes(&C::META, self.engine.acts) != *modes;
+        let is_backlog = *is_backlog || self.policy.modes::<C>(self.engine.acts) != *modes;
         is_backlog.then_some(*begun)
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Meta, Safety, Severity, ledger::record_id};
+use crate::{Control, Meta, Safety, Severity, ledger::record_id};
 
 /// How far a control goes, in ascending order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -384,14 +384,16 @@ impl Policy {
         with > without
     }
 
-    /// All that the policy and the ceiling say of how far a control goes and what is wrong, as an id: another one is
-    /// another rule.
-    pub fn modes(&self, meta: &Meta, acts: bool) -> String {
+    /// All that says how far a control goes and what is wrong, as an id: another one is another rule. A newer version of
+    /// Quell may find wrong what an older one did not.
+    pub fn modes<C: Control>(&self, acts: bool) -> String {
+        let meta = &C::META;
         let scopes: Vec<_> = self.scopes.iter().filter(|scope| scope.is_for(meta)).collect();
         let mode = self.controls.get(meta.id);
         let said = (mode, self.others, &scopes, &self.trusted);
         let said = serde_json::to_string(&said).unwrap_or_default();
-        record_id(&["modes", &said, if acts { "act" } else { "observe" }])
+        let ceiling = if acts { "act" } else { "observe" };
+        record_id(&["modes", &said, ceiling, &C::settings(), env!("CARGO_PKG_VERSION")])
     }
 
     /// Whether the control is off for everything.

@@ -619,6 +619,10 @@ impl Evaluation {
             (Status::Failed | Status::Partial, order)
                 if life.open || self.purpose == Purpose::Event || order == Some(Order::Resume) =>
             {
+                // Its end was told: since then the policy may say otherwise, or a person have permitted it.
+                if !life.open && wants_more {
+                    return self.judge(looked, sight);
+                }
                 self.take_up(now, looked, known, sight, Begin::Takeover)
             }
             // It ended, but its evaluation died before it gave the lock back.

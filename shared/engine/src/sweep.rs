@@ -17,10 +17,12 @@ use tokio::time::sleep;
 
 use crate::{
     Background, CallError, CallErrorKind, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
+    brakes::{self, Counted},
     error::EventFailure,
     evaluate::{Engine, first_record},
     ledger::{
-        ALL, Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Status, record_id,
+        ALL, Baseline, Baselined, Course, Found, LedgerError, LockKey, Place, Record, Status,
+        record_id,
     },
     metrics,
     pace::Pace,
@@ -91,7 +93,7 @@ const NOTED: Duration = Duration::from_secs(2);
 /// How many troubles are named; the log has all.
 const NAMED: usize = 10;
 
-/// How often a violation that was fixed may come back alike, without the lock remembering, before a sweep leaves it.
+/// How many records of the same violation are looked for.
 const RECURRENCES: usize = 3;
 
 impl<'a> Round<'a> {
@@ -179,7 +181,7 @@ impl<'a> Round<'a> {
             return;
         }
         // A sweep during which the policy changes went through with what it began with: the next one finds the backlog.
-        self.modes = self.policy.modes(&C::META, self.engine.acts);
+        self.modes = self.policy.modes::<C>(self.engine.acts);
         self.course.modes_now.entry(C::META.id.to_owned()).or_insert_with(|| self.modes.clone());
         if self.policy.is_off(&C::META) {
             self.done::<C>();
@@ -314,76 +316,105 @@ impl<'a> Round<'a> {
             found.compliant += 1;
             return Ok(());
         }
-        let (account, region) = (self.signal.account.clone(), self.signal.region.clone());
-        let arn = C::arn(target, &account, &region);
-        let lock = LockKey { account: &account, region: &region, arn: &arn };
-        let fixed = self.engine.ledger.last_fix(C::META.id, &lock).await?;
-        let fixed = fixed.map(|at| at.to_string()).unwrap_or_default();
         let fixes_backlog = self.policy.sweep.fixes_backlog_of(C::META.id);
-        let asked = if fixes_backlog { "asked" } else { "" };
-        let violation = violation::<C>(&state.informed, &plan);
-        let mut deduplication = record_id(&["sweep", &self.modes, &violation, &fixed, asked]);
-        let is_backlog = self.is_backlog(C::META.id, name) && !fixes_backlog;
-        let mut report = None;
-        for _ in 0..RECURRENCES {
-            let signal = Signal {
-                trigger: Trigger::Sweep {
-                    begun: self.begun,
-                    is_backlog,
-                    modes: self.modes.clone(),
-                },
-                deduplication: deduplication.clone(),
-                time: None,
-                actor: None,
-                request_id: None,
-                finding: None,
-                ..self.signal.clone()
-            };
-            // What is observed is judged again when it is seen again; the backlog is not.
-            let known = self.engine.ledger.read(&first_record::<C>(&signal, target)).await?;
-            if known.is_some_and(|known| known.intent.backlog.is_some()) {
-                let found = self.found::<C>();
-                found.resources += 1;
-                found.known += 1;
-                return Ok(());
-            }
-            let ended = self.engine.evaluate(aws, control, &signal, target.clone()).await;
-            let ended = ended.or_else(|failure| {
-                let reason = failure.to_string();
-                failure.report().ok_or_else(|| reason)
-            });
-            let ended = match ended {
-                Ok(ended) => ended,
-                Err(reason) => {
-                    self.missed::<C>(name, &reason);
-                    return Ok(());
-                }
-            };
-            self.pace.pay(&ended.calls);
-            // It was fixed, and is as bad as it was: that is another violation.
-            let again = match &ended {
-                Report { outcome: Outcome::Duplicate, record: Some(id), .. } => {
-                    let record = self.engine.ledger.read(id).await?;
-                    record.filter(|record| record.status == Status::Fixed).map(|record| record.id)
-                }
-                _ => None,
-            };
-            report = Some(ended);
-            match again {
-                Some(id) => deduplication = record_id(&["sweep", "after", &id]),
-                None => break,
-            }
+        if fixes_backlog && !self.has_room::<C>().await? {
+            let found = self.found::<C>();
+            found.resources += 1;
+            found.backlog += 1;
+            self.course.left.insert(C::META.id, name);
+            return Ok(());
         }
-        if let Some(report) = report {
-            self.count::<C>(&report, is_backlog);
+        let (signal, known) = self.violation::<C>(target, name, &state, &plan).await?;
+        // What is observed is judged again when it is seen again; the backlog is not.
+        if known.is_some_and(|known| known.intent.backlog.is_some()) {
+            let found = self.found::<C>();
+            found.resources += 1;
+            found.known += 1;
+            self.course.left.insert(C::META.id, name);
+            return Ok(());
+        }
+        let ended = self.engine.evaluate(aws, control, &signal, target.clone()).await;
+        match ended.or_else(|failure| {
+            let reason = failure.to_string();
+            failure.report().ok_or(reason)
+        }) {
+            Ok(report) => {
+                self.pace.pay(&report.calls);
+                let is_backlog = matches!(signal.trigger, Trigger::Sweep { is_backlog: true, .. });
+                self.count::<C>(name, &report, is_backlog);
+            }
+            Err(reason) => self.missed::<C>(name, &reason),
         }
         Ok(())
     }
 
-    fn count<C: Control>(&mut self, report: &Report, is_backlog: bool) {
-        if matches!(report.outcome, Outcome::Failed | Outcome::Partial) {
-            let reason = report.reason.as_deref().unwrap_or_default();
-            return self.missed::<C>(&report.resource, reason);
+    /// The signal of a violation, and the record if it was dealt with already. What was put right in between, by
+    /// whomever, and is as bad as it was, is another violation.
+    async fn violation<C: Control>(
+        &self,
+        target: &C::Target,
+        name: &str,
+        state: &Informed<C::State>,
+        plan: &Plan<C::Change>,
+    ) -> Result<(Signal, Option<Record>), LedgerError> {
+        let (account, region) = (&self.signal.account, &self.signal.region);
+        let arn = C::arn(target, account, region);
+        let lock = LockKey { account, region, arn: &arn };
+        let fixed = self.engine.ledger.last_fix(C::META.id, &lock).await?;
+        let fixed = fixed.map(|at| at.to_string()).unwrap_or_default();
+        let fixes_backlog = self.policy.sweep.fixes_backlog_of(C::META.id);
+        let asked = if fixes_backlog { "asked" } else { "" };
+        let state = violation::<C>(&state.informed, plan);
+        let trigger = Trigger::Sweep {
+            begun: self.begun,
+            is_backlog: self.is_backlog(C::META.id, name) && !fixes_backlog,
+            modes: self.modes.clone(),
+        };
+        let mut signal = Signal {
+            trigger,
+            deduplication: record_id(&["sweep", &self.modes, &state, &fixed, asked]),
+            time: None,
+            actor: None,
+            request_id: None,
+            finding: None,
+            ..self.signal.clone()
+        };
+        let was_left = self.course.left_before.contains(C::META.id, name);
+        for _ in 0..RECURRENCES {
+            let known = self.engine.ledger.read(&first_record::<C>(&signal, target)).await?;
+            let Some(known) = known else { return Ok((signal, None)) };
+            let is_over = !was_left || matches!(known.status, Status::Fixed | Status::Undone);
+            if !is_over || known.intent.created >= self.begun {
+                return Ok((signal, Some(known)));
+            }
+            signal.deduplication = record_id(&["sweep", "after", &known.id]);
+        }
+        signal.deduplication =
+            record_id(&["sweep", "after", &signal.deduplication, &self.begun.to_string()]);
+        Ok((signal, None))
+    }
+
+    /// Whether one more of the backlog may be put right now; else the next sweep does it.
+    async fn has_room<C: Control>(&self) -> Result<bool, LedgerError> {
+        let counted = Counted {
+            control: C::META.id,
+            severity: C::META.severity,
+            account: &self.signal.account,
+            actor: None,
+            is_backlog: true,
+        };
+        let budgets = brakes::budgets(&self.policy, &counted, Timestamp::now());
+        self.engine.ledger.has_room(&budgets).await
+    }
+
+    fn count<C: Control>(&mut self, name: &str, report: &Report, is_backlog: bool) {
+        match report.outcome {
+            Outcome::Failed | Outcome::Partial => {
+                let reason = report.reason.as_deref().unwrap_or_default();
+                return self.missed::<C>(name, reason);
+            }
+            Outcome::Compliant | Outcome::Gone | Outcome::Fixed => {}
+            _ => self.course.left.insert(C::META.id, name),
         }
         let found = self.found::<C>();
         found.resources += 1;
@@ -400,7 +431,8 @@ impl<'a> Round<'a> {
 
     /// Whether it may have been so before the policy named the control: the last sweep did not look at it under this policy.
     fn is_backlog(&self, control: &str, name: &str) -> bool {
-        self.course.modes.get(control) != Some(&self.modes) || self.course.was_missed(control, name)
+        self.course.modes.get(control) != Some(&self.modes)
+            || self.course.missed_before.contains(control, name)
     }
 
     async fn baselines<C: Control>(
@@ -451,11 +483,12 @@ impl<'a> Round<'a> {
         let what = if name == ALL { "its resources" } else { name };
         let line = text::one_line(&format!("{}, {what}: {reason}", C::META.id));
         tracing::error!(target: "quell", detail = line, "sweep");
-        let is_new = !self.course.was_missed(C::META.id, name);
+        let is_new = !self.course.missed_before.contains(C::META.id, name);
         if is_new && self.trouble.len() < NAMED {
             self.trouble.push(line);
         }
-        self.course.miss(C::META.id, name);
+        self.course.missed.insert(C::META.id, name);
+        self.course.left.insert(C::META.id, name);
         let found = self.found::<C>();
         found.resources += u64::from(name != ALL);
         found.failed += 1;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use aws_sdk_s3::types::{self, PublicAccessBlockConfiguration};
@@ -30,6 +31,8 @@ pub(crate) struct S3 {
     pub(crate) api: aws_sdk_s3::Client,
     pub(crate) control: aws_sdk_s3control::Client,
     pub(crate) account: String,
+    /// The account's switches as they were seen last.
+    switches: Arc<Mutex<Option<(Instant, Switches)>>>,
 }
 
 impl S3 {
@@ -52,6 +55,7 @@ impl S3 {
             api: aws_sdk_s3::Client::from_conf(api.build()),
             control: aws_sdk_s3control::Client::from_conf(control.build()),
             account: aws.account().to_owned(),
+            switches: Arc::default(),
         }
     }
 
@@ -185,9 +189,19 @@ impl S3 {
         }))
     }
 
-    /// The account's switches, none of which is on until somebody configures them.
+    /// The account's switches, none of which is on until somebody configures them. A sweep, which asks for each bucket,
+    /// reads them once in a while.
     pub(crate) async fn account_switches(&self) -> Result<Switches, CallError> {
-        Ok(self.account_block().await?.unwrap_or(Switches::OFF))
+        let seen = *self.switches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, switches)) = seen
+            && at.elapsed() < FRESH
+        {
+            return Ok(switches);
+        }
+        let switches = self.account_block().await?.unwrap_or(Switches::OFF);
+        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), switches));
+        Ok(switches)
     }
 
     /// The same, as AWS answers: with those of the organisation already counted in. `None`: never configured.
@@ -213,6 +227,9 @@ impl S3 {
 /// The actions that a policy with tags, and an exemption, need of every control here.
 pub(crate) const TAGS: &str = "s3:GetBucketTagging";
 pub(crate) const LIST: &str = "s3:ListAllMyBuckets";
+
+/// For how long the account's switches count as just seen.
+const FRESH: Duration = Duration::from_secs(30);
 
 const NEVER_CONFIGURED: &str = "NoSuchPublicAccessBlockConfiguration";
 

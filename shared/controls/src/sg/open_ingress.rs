@@ -147,6 +147,10 @@ impl Control for OpenIngress {
         Self { ec2: instance::client(aws), sensitive }
     }
 
+    fn settings() -> String {
+        std::env::var(SETTING).unwrap_or_default()
+    }
+
     fn targets(signal: &Signal) -> Result<Vec<SecurityGroup>, TargetError> {
         let control = Self::META.id;
         if !Self::META.hears(signal) {

@@ -240,7 +240,7 @@ impl Ledger {
 const ALL_OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
 
 /// A budget, or anything else that is said once in a window.
-fn budget_key(name: &str) -> Item {
+pub(super) fn budget_key(name: &str) -> Item {
     key(&format!("BUD#{name}"), "BUDGET")
 }
 

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Baseline, Baselined, Item, Ledger, LedgerError, LockKey, PolicyItem,
     baseline::{self, baseline_key},
+    commit::budget_key,
     document,
     halt::halt_key,
     look::{integer, lock_from_item, lock_key},
     policy::policy_key,
-    string,
+    record_id, string,
 };
-use crate::CallError;
+use crate::{CallError, protocol::Count};
 
 /// The sweeps of one function: the one that is under way, or the last.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -39,12 +40,18 @@ pub struct Course {
     /// The same for the sweep that is under way: it does not change its mind halfway.
     #[serde(default)]
     pub modes_now: BTreeMap<String, String>,
-    /// Names of what could not be looked at, by control; [`ALL`] where that is not known. What is wrong with it may be old.
+    /// What could not be looked at. What is wrong with it may be old.
     #[serde(default)]
-    pub missed: BTreeMap<String, BTreeSet<String>>,
+    pub missed: Named,
     /// The same of the sweep before.
     #[serde(default)]
-    pub missed_before: BTreeMap<String, BTreeSet<String>>,
+    pub missed_before: Named,
+    /// What was left in a bad state.
+    #[serde(default)]
+    pub left: Named,
+    /// The same of the sweep before: what is not among them was put right in between.
+    #[serde(default)]
+    pub left_before: Named,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
 }
@@ -53,7 +60,12 @@ pub struct Course {
 pub const ALL: &str = "*";
 
 /// How many names are kept for each control.
-const MOST_MISSED: usize = 500;
+const MOST_NAMED: usize = 500;
+
+/// Resources by control, as short hashes of their names; [`ALL`] where they are not known, or are too many.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Named(BTreeMap<String, BTreeSet<String>>);
 
 /// Where a sweep goes on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -125,6 +137,7 @@ impl Course {
             begun: Some(begun),
             modes: self.modes,
             missed_before: self.missed,
+            left_before: self.left,
             ..Self::default()
         }
     }
@@ -132,18 +145,6 @@ impl Course {
     /// Whether the run before ended without giving the course back.
     pub fn is_orphaned(&self) -> bool {
         self.holder.is_some()
-    }
-
-    pub fn miss(&mut self, control: &str, name: &str) {
-        let missed = self.missed.entry(control.to_owned()).or_default();
-        let name = if missed.len() < MOST_MISSED { name } else { ALL };
-        missed.insert(name.to_owned());
-    }
-
-    /// Whether the sweep before could not look at it.
-    pub fn was_missed(&self, control: &str, name: &str) -> bool {
-        let missed = self.missed_before.get(control);
-        missed.is_some_and(|missed| missed.contains(name) || missed.contains(ALL))
     }
 
     /// Whether somebody else is at it.
@@ -159,6 +160,24 @@ impl Course {
     pub fn release(&mut self) {
         self.holder = None;
     }
+}
+
+impl Named {
+    pub fn insert(&mut self, control: &str, name: &str) {
+        let names = self.0.entry(control.to_owned()).or_default();
+        let is_one = name != ALL && names.len() < MOST_NAMED;
+        names.insert(if is_one { short(name) } else { ALL.to_owned() });
+    }
+
+    pub fn contains(&self, control: &str, name: &str) -> bool {
+        let names = self.0.get(control);
+        names.is_some_and(|names| names.contains(&short(name)) || names.contains(ALL))
+    }
+}
+
+/// Names can be long, and an item of the ledger has to hold all of them.
+fn short(name: &str) -> String {
+    record_id(&[name]).chars().take(12).collect()
 }
 
 impl Ledger {
@@ -229,6 +248,17 @@ impl Ledger {
         Ok(fixes.map(|fix| fix.at).max())
     }
 
+    /// Whether one more change would be within the budgets.
+    pub async fn has_room(&self, counts: &[Count]) -> Result<bool, LedgerError> {
+        let items = self.batch(counts.iter().map(|count| budget_key(&count.key)).collect()).await?;
+        Ok(counts.iter().all(|count| {
+            let key = budget_key(&count.key);
+            let item = items.iter().find(|item| string(item, "pk") == string(&key, "pk"));
+            let used = item.and_then(|item| integer(item, "n")).unwrap_or_default();
+            used < i64::from(count.max)
+        }))
+    }
+
     /// The baselines of up to a hundred resources, by the resource. `None`: there is one, and it cannot be read.
     pub async fn baselines(
         &self,
@@ -294,21 +324,26 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sweep_missed_the_next_one_knows_and_the_one_after_it_does_not() {
+    fn what_a_sweep_missed_or_left_the_next_one_knows_and_the_one_after_it_does_not() {
         let mut course = Course::default();
-        course.miss("acl", "photos");
+        course.missed.insert("acl", "photos");
+        course.left.insert("acl", "videos");
         let next = course.next(at(0));
-        assert!(next.was_missed("acl", "photos"));
-        assert!(!next.was_missed("acl", "others") && !next.was_missed("other", "photos"));
-        assert!(!next.next(at(1)).was_missed("acl", "photos"));
+        assert!(next.missed_before.contains("acl", "photos"));
+        assert!(!next.missed_before.contains("acl", "videos"));
+        assert!(!next.missed_before.contains("other", "photos"));
+        assert!(next.left_before.contains("acl", "videos"));
+        let after = next.next(at(1));
+        assert_eq!((after.missed_before, after.left_before), (Named::default(), Named::default()));
     }
 
     #[test]
-    fn of_more_than_can_be_kept_everything_counts_as_missed() {
-        let mut course = Course::default();
-        for bucket in 0..=MOST_MISSED {
-            course.miss("acl", &format!("bucket-{bucket}"));
+    fn of_more_names_than_can_be_kept_every_one_counts() {
+        let mut named = Named::default();
+        for bucket in 0..=MOST_NAMED {
+            named.insert("acl", &format!("bucket-{bucket}"));
         }
-        assert!(course.next(at(0)).was_missed("acl", "any"));
+        assert!(named.contains("acl", "any"));
+        assert!(!named.contains("other", "any"));
     }
 }

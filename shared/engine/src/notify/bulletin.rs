@@ -158,7 +158,7 @@ impl Bulletin {
                 self.total
             ),
             Subject::Sweep => format!(
-                "A sweep that began at {from} found {} resources in a bad state from before the policy named their controls. Nothing was changed; `fix_backlog` of the policy's `[sweep]` has them fixed.",
+                "Between {from} and {until} a sweep found {} resources in a bad state from before the policy named their controls. Nothing was changed; `fix_backlog` of the policy's `[sweep]` has them fixed.",
                 self.total
             ),
         }

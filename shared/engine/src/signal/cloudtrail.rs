@@ -35,6 +35,9 @@ pub(super) fn hear(event: &Envelope<'_>) -> Result<Signal, Stop> {
     }
 
     let account = own_account(event, &detail)?;
+    if let Some(account) = other_owner(&detail, &account)? {
+        return Err(Reason::OtherOwner { account }.into());
+    }
     let trigger = Trigger::ApiCall {
         service: service.to_owned(),
         name: name.to_owned(),
@@ -124,6 +127,18 @@ fn resources(detail: &Fields<'_>) -> Result<Vec<String>, EventError> {
         .collect())
 }
 
+/// The account that owns all of what CloudTrail lists with an owner, if that is another one: the account of whoever calls
+/// hears of the call, too.
+fn other_owner(detail: &Fields<'_>, account: &str) -> Result<Option<String>, EventError> {
+    let mut owners = detail
+        .list("resources")?
+        .iter()
+        .filter_map(|resource| resource.get("accountId")?.as_str())
+        .filter(|owner| owner.len() == 12 && owner.bytes().all(|digit| digit.is_ascii_digit()));
+    let first = owners.next();
+    Ok(first.filter(|first| *first != account && owners.all(|owner| owner != account)).map(brief))
+}
+
 fn is_read(name: &str) -> bool {
     READS.iter().any(|prefix| {
         name.strip_prefix(prefix)
@@ -188,6 +203,24 @@ mod tests {
         event["detail"]["requestParameters"] = json!("text");
         event["account"] = Value::Null;
         assert_eq!(reason(&event).code(), "failed-call");
+    }
+
+    #[test]
+    fn what_belongs_to_another_account_alone_is_no_signal() {
+        let owners = |owners: &[&str]| {
+            let bucket = |owner| json!({ "type": "AWS::S3::Bucket", "accountId": owner });
+            let object = json!({ "type": "AWS::S3::Object", "ARN": "arn:aws:s3:::photos/cat.jpg" });
+            let mut event = api_call();
+            event["detail"]["resources"] =
+                owners.iter().map(bucket).chain([object]).collect::<Value>();
+            event
+        };
+        let other = Reason::OtherOwner { account: "444455556666".into() };
+        assert_eq!(reason(&owners(&["444455556666"])), other);
+        assert_eq!(reason(&owners(&["444455556666", "777788889999"])), other);
+        for own in [&[ACCOUNT][..], &[], &["444455556666", ACCOUNT], &["12345"], &["hidden"]] {
+            signal(&owners(own));
+        }
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub enum Reason {
     MockSource {
         source: String,
     },
+    /// A call from this account upon what another account owns.
+    OtherOwner {
+        account: String,
+    },
     /// A call of another service than the event's source.
     OtherSource {
         source: String,
@@ -73,6 +77,7 @@ impl Reason {
             Self::AccessPreview => "access-preview",
             Self::HealthClosed => "health-closed",
             Self::MockSource { .. } => "mock-source",
+            Self::OtherOwner { .. } => "other-owner",
             Self::OtherSource { .. } => "other-source",
             Self::UnhandledKind { .. } => "unhandled-kind",
         }
@@ -105,6 +110,9 @@ impl Display for Reason {
             Self::AccessPreview => f.write_str("it is a preview of access that nobody has yet"),
             Self::HealthClosed => f.write_str("the health event is closed"),
             Self::MockSource { source } => write!(f, "`{source}` is not a source of AWS's own"),
+            Self::OtherOwner { account } => {
+                write!(f, "what the call is about belongs to account `{account}`")
+            }
             Self::OtherSource { source, service } => {
                 write!(f, "`{source}` does not tell of calls to `{service}`")
             }

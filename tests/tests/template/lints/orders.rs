@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quell_controls::REGISTRY;
 use serde_json::{Value, json};
 
 use super::{
@@ -34,11 +35,15 @@ pub(crate) fn orders_are_guarded(template: &Template) -> Vec<String> {
         }
         let role = target(&properties["Role"]).unwrap_or_default();
         let statements = template.statements(role);
-        let own_sweep = format!("SWP#{}", binary(function).unwrap_or_default());
+        let name = binary(function).unwrap_or_default();
+        let own_sweep = format!("SWP#{name}");
+        let baselines = REGISTRY.iter().filter(|meta| meta.function == name && meta.baseline);
+        let baselines: Vec<_> = baselines.map(|meta| format!("BSL#{}#*", meta.id)).collect();
         let families = match teller {
             Some((_, family, _)) => vec![*family],
             None if serves_controls(function) => {
-                vec!["BSL#*", "BUD#*", "BUL#*", "LCK#*", "OWN#*", "REC#*", &own_sweep]
+                let own = baselines.iter().map(String::as_str).chain([own_sweep.as_str()]);
+                own.chain(["BUD#*", "BUL#*", "LCK#*", "OWN#*", "REC#*"]).collect()
             }
             None => vec!["APR#*", "BUL#*", "EXM#*", "HLT#halt", "REC#*"],
         };
