@@ -323,8 +323,8 @@ pub fn is_own(arn: &str, stack: &str) -> bool {
     name.starts_with(&format!("{stack}-"))
 }
 
-/// By `Sid` and action: the case that fails when it is taken away. What the tests found out when they were last run
-/// with `UPDATE=1`.
+/// By `Sid` and action, place of a resource, or value of a condition: the case that fails when it is taken away. What the
+/// tests found out when they were last run with `UPDATE=1`.
 pub fn needed(function: &str) -> io::Result<BTreeMap<String, String>> {
     let text = crate::read(&needed_path(function))?;
     serde_json::from_str(&text).map_err(io::Error::other)
@@ -367,6 +367,12 @@ impl Removed {
             statements.retain(|statement| !list(&statement["Action"]).is_empty());
         }
         role.with(documents).expect("less is still a policy")
+    }
+}
+
+impl std::fmt::Display for Removed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.sid, self.what)
     }
 }
 
