@@ -240,7 +240,7 @@ async fn nothing_is_put_right_while_nobody_knows_how_it_was() {
     let rig = Rig::start().await;
     publish(&rig, each_is_told(Mode::Enforce)).await;
     run_through::<(Encryption,)>(&rig).await;
-    let staged = scenario::stage(&rig.cloud, "s3-encryption", "unread").await.unwrap();
+    let staged = rig.stack.stage("s3-encryption", "unread").await.unwrap();
     let sdk = rig.cloud.sdk.to_builder().http_client(leaving_keys_unread("BSL#")).build();
     let aws = Clients::new(sdk, ACCOUNT);
     let blind = || Engine { ledger: Ledger::new(&aws, rig.stack.ledger.as_str()), ..engine(&rig) };

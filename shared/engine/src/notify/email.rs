@@ -3,6 +3,9 @@
 use super::{Bulletin, Message, SENTENCE, severity};
 use crate::text;
 
+/// No control has a longer name.
+const CONTROL: usize = 40;
+
 /// What SNS allows.
 const SUBJECT: usize = 100;
 
@@ -11,7 +14,7 @@ const LINE: usize = 1000;
 
 /// ASCII, at most 100 characters, beginning with a letter.
 pub fn subject(message: &Message) -> String {
-    let control = text::shortened(text::ascii(&message.control.id).trim(), 30);
+    let control = text::shortened(text::ascii(&message.control.id).trim(), CONTROL);
     let what = format!(
         "Quell {} [{}] {control}: ",
         message.verdict(),
