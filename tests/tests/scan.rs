@@ -42,7 +42,7 @@ async fn everything_wrong_is_found_with_what_would_be_done_and_nothing_is_change
         assert_ne!(lines, [0, 0], "{violation}");
         assert!(violation["arn"].as_str().unwrap().starts_with("arn:aws:"), "{violation}");
     }
-    let severities: Vec<_> = array(&found["violations"]).iter().map(|one| rank(one)).collect();
+    let severities: Vec<_> = array(&found["violations"]).iter().map(rank).collect();
     assert!(severities.is_sorted_by(|one, next| one >= next), "the worst first: {severities:?}");
     let looked = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
     assert_eq!(array(&found["controls"]).len(), looked.count());

@@ -41,7 +41,7 @@ impl Sharing {
     }
 
     /// The same entries, with what was known of them before.
-    pub(crate) fn as_known(self, before: &Self) -> Self {
+    pub(crate) fn with_known_of(self, before: &Self) -> Self {
         let known = self.grantees.intersection(&before.known).cloned();
         Self { known: known.chain(self.known.iter().cloned()).collect(), ..self }
     }
@@ -181,7 +181,7 @@ pub(crate) mod tests {
             }
         }
         let seen = Sharing::new(after.public, after.grantees, OWN);
-        seen.as_known(before)
+        seen.with_known_of(before)
     }
 
     pub(crate) fn any_sharing() -> impl Strategy<Value = Sharing> {

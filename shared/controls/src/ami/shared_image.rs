@@ -83,7 +83,7 @@ impl Control for SharedImage {
         image: &ImageId,
         known: &Sharing,
     ) -> Result<Option<Sharing>, CallError> {
-        Ok(self.0.sharing(image).await?.map(|seen| seen.as_known(known)))
+        Ok(self.0.sharing(image).await?.map(|seen| seen.with_known_of(known)))
     }
 
     async fn tags(&self, image: &ImageId) -> Result<BTreeMap<String, String>, CallError> {

@@ -79,7 +79,7 @@ impl Control for SharedSnapshot {
         snapshot: &SnapshotId,
         known: &Sharing,
     ) -> Result<Option<Sharing>, CallError> {
-        Ok(self.0.sharing(snapshot).await?.map(|seen| seen.as_known(known)))
+        Ok(self.0.sharing(snapshot).await?.map(|seen| seen.with_known_of(known)))
     }
 
     async fn tags(&self, snapshot: &SnapshotId) -> Result<BTreeMap<String, String>, CallError> {
