@@ -229,8 +229,10 @@ pub fn again(event: &Value, suffix: &str) -> Value {
             if place == "/detail/updatedAt" {
                 *id = format!("2031-01-01T00:00:{suffix}Z");
             } else {
-                let keep = id.len() - suffix.len();
-                id.replace_range(keep.., suffix);
+                // Whatever the id ends in, it is another one.
+                let keep = id.len() - suffix.len() - 1;
+                let other = if id[keep..].starts_with('e') { 'f' } else { 'e' };
+                id.replace_range(keep.., &format!("{other}{suffix}"));
             }
         }
     }

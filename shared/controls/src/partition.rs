@@ -21,6 +21,7 @@ pub(crate) fn first_region(region: &str) -> &'static str {
 }
 
 /// The console of a service in this region, up to the `#` after which the page is named.
+#[cfg_attr(not(feature = "all"), allow(dead_code, reason = "that of S3 is in no region"))]
 pub(crate) fn console(service: &str, region: &str) -> String {
     let host = match of(region) {
         "aws-cn" => "console.amazonaws.cn",
