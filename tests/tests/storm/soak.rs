@@ -116,10 +116,31 @@ fn number(variable: &str, otherwise: usize) -> usize {
     }
 }
 
-/// The controls that change something, of which each violation has a resource of its own.
+/// The controls that change something, of which each violation has a resource of its own. That of a deleted flow log is
+/// gone: what is made instead has another id.
 fn remediations() -> impl Iterator<Item = &'static str> + Clone {
     let all = REGISTRY.iter().filter(|meta| meta.safety != Safety::ReportOnly);
-    all.map(|meta| meta.id).filter(|control| !SETTINGS.contains(control))
+    let all = all.map(|meta| meta.id).filter(|control| !SETTINGS.contains(control));
+    all.filter(|control| *control != "vpc-flow-logs")
+}
+
+/// What the proxy calls the resource: an object is in a bucket of its own, which is what a call names.
+fn called(staged: &Staged) -> &str {
+    match staged.control {
+        "s3-public-object" => staged.resource.split('/').next().unwrap_or_default(),
+        _ => &staged.resource,
+    }
+}
+
+/// Whether two states of a control are the same to a person: one of them was told what only Quell knows.
+fn is_same(control: &str, one: &Value, other: &Value) -> bool {
+    with_control!(control, C => {
+        let [one, other] = [one, other].map(|state| {
+            serde_json::from_value::<<C as Control>::State>(state.clone()).unwrap()
+        });
+        C::same(&one, &other)
+    })
+    .unwrap()
 }
 
 /// The controls of the violations of each world. A quarantine makes four times the calls of others, so that half of those
@@ -153,11 +174,11 @@ async fn clean(at_once: &Arc<Semaphore>) -> BTreeMap<&'static str, Clean> {
         let attempt = world.function(control).invoke(staged.event.to_string()).await.unwrap();
         assert_eq!(outcome(&attempt, control), Some("fixed"), "{attempt:#?}");
         let record = world.scene.story(staged).await;
-        assert_eq!(record.intent.before, *before);
+        assert!(is_same(control, &record.intent.before, before), "{control}: {record:#?}");
         let id = Some(attempt.request_id.as_str());
         let found = Clean {
             calls: world.scene.proxy.count(|call| call.request_id.as_deref() == id),
-            effects: world.scene.effects(&staged.resource).len(),
+            effects: world.scene.effects(called(staged)).len(),
             changes: record.intent.plan.len(),
             snapshots: world.scene.snapshots_of(&record).await,
         };
@@ -440,8 +461,8 @@ impl World {
             assert!(!scene.is_locked(record).await, "{name} is free");
 
             // The way back was stored before anything was changed, and is the way back.
-            assert_eq!(record.intent.before, *before, "{name}");
-            let effects = effects.get(staged.resource.as_str()).map_or(&[][..], Vec::as_slice);
+            assert!(is_same(staged.control, &record.intent.before, before), "{name}: {record:#?}");
+            let effects = effects.get(called(staged)).map_or(&[][..], Vec::as_slice);
             let first = effects.first().unwrap_or_else(|| panic!("{name} was changed"));
             let is_before = |call: &&&Entry| {
                 call.index < first.index
