@@ -327,7 +327,7 @@ impl HttpConnector for DenyingBucket {
 }
 
 /// AWS as usual, but every write on a customer's resource is answered `AccessDenied`.
-fn denying_writes() -> SharedHttpClient {
+pub fn denying_writes() -> SharedHttpClient {
     let inner = http_client();
     http_client_fn(move |settings, components| {
         use aws_smithy_runtime_api::client::http::HttpClient as _;

@@ -33,7 +33,7 @@ use quell_local::{
 };
 use quell_tests::{
     desk::Desk,
-    rig::{Rig, binary, denying_bucket, leaving_keys_unread},
+    rig::{Rig, binary, denying_bucket, denying_writes, leaving_keys_unread},
 };
 use serde_json::{Value, json};
 
@@ -254,6 +254,23 @@ async fn nothing_is_put_right_while_nobody_knows_how_it_was() {
     let next = run_through::<(Encryption,)>(&rig).await;
     assert_eq!(next.found["s3-encryption"].backlog, 1, "{next:?}");
     assert!(scenario::is_violating(&rig.cloud, &staged).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_one_sweep_could_not_put_right_the_next_one_does() {
+    let rig = Rig::start().await;
+    publish(&rig, each_is_told(Mode::Enforce)).await;
+    through(&rig).await;
+    let staged = stage(&rig, "failed", 1).await;
+    let sdk = rig.cloud.sdk.to_builder().http_client(denying_writes()).build();
+    let aws = Clients::new(sdk, ACCOUNT);
+    let event = schedule().to_string();
+    let failure = handle::<Acl>(&engine(&rig), &aws, &event).await.unwrap_err().to_string();
+    assert!(failure.contains("denied"), "{failure}");
+
+    let next = through(&rig).await;
+    assert_eq!((found(&next).backlog, found(&next).failed), (0, 0), "{next:?}");
+    assert_eq!(violating(&rig, &staged).await, 0);
 }
 
 #[tokio::test]

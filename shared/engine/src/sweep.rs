@@ -385,6 +385,10 @@ impl<'a> Round<'a> {
             let Some(known) = known else { return Ok((signal, None)) };
             let is_over = !was_left || matches!(known.status, Status::Fixed | Status::Undone);
             if !is_over || known.intent.created >= self.begun {
+                // What was no backlog then is none because its fix failed.
+                if let Trigger::Sweep { is_backlog, .. } = &mut signal.trigger {
+                    *is_backlog = known.intent.backlog.is_some();
+                }
                 return Ok((signal, Some(known)));
             }
             signal.deduplication = record_id(&["sweep", "after", &known.id]);
