@@ -71,6 +71,7 @@ mod tests {
             status: Some(200),
             fault: None,
             applied: is_write,
+            asked: None,
             granted: Vec::new(),
             refused: None,
         }

@@ -18,7 +18,7 @@ use std::{
 
 use quell_local::{
     Template,
-    iam::{Access, facts},
+    iam::{Access, Request, Role, facts},
 };
 use quell_tests::{
     permissions::{
@@ -29,7 +29,7 @@ use quell_tests::{
 };
 
 use cases::Case;
-use scene::{Stage, Used};
+use scene::Stage;
 
 /// One test for each function, so that each has an AWS of its own.
 macro_rules! functions {
@@ -124,62 +124,54 @@ fn every_action_has_a_reason() {
     });
 }
 
-/// Plays all cases of a function with its role: every call is allowed. Then takes away each action, each resource and
-/// each value of a condition: a case that used it fails.
+/// Plays all cases of a function with its role: every call is allowed. Without each action, each resource and each value
+/// of a condition AWS would refuse a call of the case that is known to fail then. That it does fail is played where
+/// `PLAY_REMOVALS` (`./check permissions`) or `UPDATE` asks for it: each removal is a case played anew.
 async fn nothing_can_be_taken_away_from(function: &'static str) {
     let stage = Stage::set().await;
     let cases = cases::of(function);
-    let used = everything_is_allowed(&stage, function, &cases).await;
+    let played = everything_is_allowed(&stage, function, &cases).await;
     let permissions = permissions(function, "act");
+    let removals = removals(function, &permissions);
 
     let known = needed(function).unwrap_or_default();
+    let is_played = ["PLAY_REMOVALS", "UPDATE"].iter().any(|name| env::var_os(name).is_some());
     let (mut caught, mut missed) = (BTreeMap::new(), Vec::new());
-    for permission in permissions.iter().filter(|one| !is_lambdas_own(&one.action)) {
-        let Permission { sid, action, .. } = permission;
-        let users = used.get(&(sid.clone(), action.clone())).cloned().unwrap_or_default();
-        let removed = Removed {
-            function: function.to_owned(),
-            sid: sid.clone(),
-            what: What::Action(action.clone()),
+    for removed in &removals {
+        let known = known.get(&removed.to_string());
+        let mut users: Vec<_> =
+            (0..cases.len()).filter(|case| played[*case].is_refused_without(removed)).collect();
+        users.sort_by_key(|user| known != Some(&cases[*user].name));
+        let case = match is_played {
+            true => failing(&stage, &cases, users, removed).await,
+            false => users.first().map(|user| &cases[*user]),
         };
-        match failing(&stage, &cases, users, &removed, &known).await {
+        match case {
             Some(case) => drop(caught.insert(removed.to_string(), case.name.clone())),
             None => missed.push(removed.to_string()),
         }
     }
-    println!(
-        "{function}: {} actions removed, {} caught",
-        caught.len() + missed.len(),
-        caught.len()
-    );
-    assert!(missed.is_empty(), "{function} does without: {missed:?}");
-
-    let rest = parts(function, &permissions);
-    let mut missed = Vec::new();
-    for (removed, actions) in &rest {
-        let mut users: Vec<_> = actions
-            .iter()
-            .flat_map(|action| used.get(&(removed.sid.clone(), action.clone())))
-            .flatten()
-            .copied()
-            .collect();
-        users.sort_unstable();
-        users.dedup();
-        match failing(&stage, &cases, users, removed, &known).await {
-            Some(case) => drop(caught.insert(removed.to_string(), case.name.clone())),
-            None => missed.push(removed.to_string()),
-        }
-    }
-    let count = rest.len();
-    println!("{function}: {count} resources and values removed, {} caught", count - missed.len());
+    println!("{function}: {} parts removed, {} caught", removals.len(), caught.len());
     assert!(missed.is_empty(), "{function} does without: {missed:?}");
     noted(function, &caught);
 }
 
-/// Which cases use which action.
-async fn everything_is_allowed(stage: &Stage, function: &str, cases: &[Case]) -> Used {
-    let mut used = Used::new();
-    for (index, case) in cases.iter().enumerate() {
+/// What a function called in a case, and the role it had.
+struct Played {
+    role: Role,
+    asked: Vec<Request>,
+}
+
+impl Played {
+    fn is_refused_without(&self, removed: &Removed) -> bool {
+        let role = removed.from(&self.role);
+        self.asked.iter().any(|request| role.judge(request).is_err())
+    }
+}
+
+async fn everything_is_allowed(stage: &Stage, function: &str, cases: &[Case]) -> Vec<Played> {
+    let mut all = Vec::new();
+    for case in cases {
         let scene = stage.scene(None).await;
         let played = case.play(&scene, &stage.proxy).await;
         // Of whatever function the case needs.
@@ -188,26 +180,19 @@ async fn everything_is_allowed(stage: &Stage, function: &str, cases: &[Case]) ->
             assert_eq!(refused, None, "{}: {} {}", case.name, call.service, call.operation);
         }
         played.unwrap_or_else(|failed| panic!("{}: {failed}", case.name));
-        for granted in stage.calls(&scene, function).into_iter().flat_map(|call| call.granted) {
-            let cases = used.entry((granted.sid, granted.action)).or_default();
-            if cases.last() != Some(&index) {
-                cases.push(index);
-            }
-        }
+        let asked = stage.calls(&scene, function).into_iter().filter_map(|call| call.asked);
+        all.push(Played { role: stage.role(function, &scene.stack), asked: asked.collect() });
     }
-    used
+    all
 }
 
-/// The first of the cases that fails without it, because AWS refuses a call. The one that is known to is played first.
+/// The first of these cases that fails without it, because AWS refuses a call.
 async fn failing<'a>(
     stage: &Stage,
     cases: &'a [Case],
-    mut users: Vec<usize>,
+    users: Vec<usize>,
     removed: &Removed,
-    known: &BTreeMap<String, String>,
 ) -> Option<&'a Case> {
-    let known = known.get(&removed.to_string());
-    users.sort_by_key(|user| known != Some(&cases[*user].name));
     for user in users {
         let scene = stage.scene(Some(removed)).await;
         let played = cases[user].play(&scene, &stage.proxy).await;
@@ -229,33 +214,33 @@ async fn failing<'a>(
     None
 }
 
-/// Resources and values of conditions of statements that have several, with the statement's actions.
-fn parts(function: &str, permissions: &[Permission]) -> Vec<(Removed, Vec<String>)> {
-    let mut statements: BTreeMap<&str, Vec<&Permission>> = BTreeMap::new();
-    for permission in permissions.iter().filter(|one| !is_lambdas_own(&one.action)) {
-        statements.entry(&permission.sid).or_default().push(permission);
+/// Every action, then resources and values of conditions of statements that have several.
+fn removals(function: &str, permissions: &[Permission]) -> Vec<Removed> {
+    let permissions = permissions.iter().filter(|one| !is_lambdas_own(&one.action));
+    let mut removals = Vec::new();
+    let mut statements: BTreeMap<&str, &Permission> = BTreeMap::new();
+    let mut add = |sid: &str, what: What| {
+        removals.push(Removed { function: function.to_owned(), sid: sid.to_owned(), what });
+    };
+    for permission in permissions {
+        add(&permission.sid, What::Action(permission.action.clone()));
+        statements.insert(&permission.sid, permission);
     }
-    let mut parts = Vec::new();
-    for (sid, of_it) in statements {
-        let actions: Vec<String> = of_it.iter().map(|one| one.action.clone()).collect();
-        let mut add = |what: What| {
-            let removed = Removed { function: function.to_owned(), sid: sid.to_owned(), what };
-            parts.push((removed, actions.clone()));
-        };
-        if of_it[0].resources.len() > 1 {
-            (0..of_it[0].resources.len()).for_each(|place| add(What::Resource(place)));
+    for (sid, permission) in statements {
+        if permission.resources.len() > 1 {
+            (0..permission.resources.len()).for_each(|place| add(sid, What::Resource(place)));
         }
-        for condition in &of_it[0].conditions {
+        for condition in &permission.conditions {
             let (key, values) = condition.split_once(": ").unwrap();
             let values: Vec<&str> = values.split(", ").collect();
             if values.len() > 1 {
                 for value in values {
-                    add(What::Value { key: key.to_owned(), value: value.to_owned() });
+                    add(sid, What::Value { key: key.to_owned(), value: value.to_owned() });
                 }
             }
         }
     }
-    parts
+    removals
 }
 
 /// What `docs/permissions.md` is made of is what was found.

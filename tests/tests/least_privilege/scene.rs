@@ -1,7 +1,7 @@
 //! An embedded AWS in which every function has the role that the template gives it, and nothing more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -147,7 +147,7 @@ impl Stage {
     }
 
     /// The role of a function in this stack, with the ceiling `act`.
-    fn role(&self, function: &str, stack: &Stack) -> Role {
+    pub(crate) fn role(&self, function: &str, stack: &Stack) -> Role {
         let mut deployment = stack.deployment(&self.template, "act");
         let secret = self.signing_secret.clone();
         deployment.parameters.insert("SlackSigningSecret".to_owned(), secret);
@@ -370,6 +370,3 @@ impl Scene {
 pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> Failed) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
-
-/// Which cases used an action, by `Sid` and action.
-pub(crate) type Used = BTreeMap<(String, String), Vec<usize>>;

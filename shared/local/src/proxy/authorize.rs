@@ -35,12 +35,12 @@ impl Sessions {
         self.behind_url = Some(function.to_owned());
     }
 
-    /// What the role of the request's key says. None: the key has none.
+    /// What the role of the request's key is asked, and what it says. None: the key has none.
     pub(super) fn judge(
         &self,
         parts: &Parts,
         body: &Bytes,
-    ) -> Option<Result<Vec<Granted>, Refused>> {
+    ) -> Option<(Request, Result<Vec<Granted>, Refused>)> {
         let [key, region] = scope(parts)?;
         let role = self.by_key.get(key)?;
         let mut named = Named::from(parts, body);
@@ -52,7 +52,8 @@ impl Sessions {
             let query = parts.uri.query().unwrap_or_default();
             request.parameters.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
         }
-        Some(role.judge(&request))
+        let judged = role.judge(&request);
+        Some((request, judged))
     }
 }
 

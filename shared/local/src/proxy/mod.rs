@@ -67,7 +67,7 @@ use naming::Named;
 use past::{Past, Question};
 use rule::{Action, Active, Verdict};
 
-use crate::iam::{Granted, Refused, Role};
+use crate::iam::{self, Granted, Refused, Role};
 
 pub use rule::{Calls, Cancelled, Fault, Refusal, Rule};
 
@@ -122,6 +122,8 @@ pub struct Entry {
     pub fault: Option<Fault>,
     /// AWS took it, and answered that it went well.
     pub applied: bool,
+    /// What the caller's role was asked. None: the caller has no role.
+    pub asked: Option<iam::Request>,
     /// What the caller's role allowed for it. Empty: the caller has no role, or nothing was asked of it.
     pub granted: Vec<Granted>,
     /// Why the caller's role does not allow it.
@@ -520,6 +522,7 @@ impl Shared {
             status: None,
             fault: None,
             applied: false,
+            asked: None,
             granted: Vec::new(),
             refused: None,
         };
@@ -619,7 +622,8 @@ impl Shared {
 
     /// What AWS says instead of doing it, if the caller's role does not allow it.
     fn denied(&self, index: usize, parts: &Parts, body: &Bytes) -> Option<Refusal> {
-        let judged = locked(&self.sessions).judge(parts, body)?;
+        let (asked, judged) = locked(&self.sessions).judge(parts, body)?;
+        self.note(index, |entry| entry.asked = Some(asked));
         match judged {
             Ok(granted) => {
                 self.note(index, |entry| entry.granted = granted);
