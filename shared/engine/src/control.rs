@@ -112,6 +112,12 @@ pub trait Control: Sized + 'static {
         None
     }
 
+    /// Why this is not Quell's to change, though it is wrong: a service's own role, the last administrator, what the
+    /// organisation's management account owns. People are told, with the reason, whatever the mode.
+    fn withheld(_state: &Self::State) -> Option<String> {
+        None
+    }
+
     /// Whether two states are the same to a person. Ids that AWS gives anew on every write do not count.
     fn same(one: &Self::State, other: &Self::State) -> bool {
         one == other

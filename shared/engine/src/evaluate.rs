@@ -693,6 +693,11 @@ impl<'a, C: Control> Run<'a, C> {
         if self.backlog.is_some() && decision.mode > Mode::Observe {
             decision = Decision { mode: Mode::Observe, withheld: Some(BACKLOG.to_owned()) };
         }
+        if let Some(why) = self.not_ours()
+            && decision.mode > Mode::Observe
+        {
+            decision = Decision { mode: Mode::Observe, withheld: Some(why) };
+        }
         if decision.withheld.is_none() {
             decision.withheld.clone_from(&self.policy_note);
         }
@@ -758,6 +763,12 @@ impl<'a, C: Control> Run<'a, C> {
             ));
         }
         Ok(verdict)
+    }
+
+    /// Why what was seen is not Quell's to change.
+    fn not_ours(&self) -> Option<String> {
+        let state = self.planned.and_then(|place| self.states.get(place))?;
+        C::withheld(state).map(|why| text::redacted(&why).into_owned())
     }
 
     /// A policy that is another by now named the control after the sweep looked.

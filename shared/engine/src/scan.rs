@@ -103,6 +103,7 @@ impl<'a> Scan<'a> {
         let notes = C::notes(&state);
         let mut notes: Vec<_> =
             notes.iter().map(|note| text::redacted(note).into_owned()).collect();
+        notes.extend(C::withheld(&state).map(|why| text::redacted(&why).into_owned()));
         notes.extend(C::spared_by(&state).map(|record| {
             format!("it may be part of a remediation that is under way: `quell show {record}`")
         }));
