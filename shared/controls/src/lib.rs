@@ -11,6 +11,8 @@ pub mod cloudtrail;
 pub mod ebs;
 #[cfg(feature = "ec2")]
 pub mod ec2;
+#[cfg(feature = "s3")]
+pub mod policy;
 #[cfg(feature = "quell")]
 pub mod quell;
 #[cfg(feature = "s3")]

@@ -1,10 +1,8 @@
 //! Work grows at most as its input does, also for input that somebody made to be slow.
 
 use quell_controls::{
-    s3::{
-        policy::{Policy, same},
-        public_policy::PublicPolicy,
-    },
+    policy::{document::same, who::Policy},
+    s3::public_policy::PublicPolicy,
     sg::open_ingress::{Ingress, OpenIngress, Rule, Source},
 };
 use quell_engine::{

@@ -5,7 +5,10 @@ use std::ops::Range;
 use fastrand::Rng;
 use quell_controls::{
     REGISTRY,
-    s3::policy::{Policy, Private, same},
+    policy::{
+        document::{Left, same},
+        who::Policy,
+    },
     sg::open_ingress::{Ingress, OpenIngress, Rule, Source},
     with_control,
 };
@@ -122,17 +125,17 @@ fn whatever_a_bucket_policy_says_what_is_left_of_it_is_not_public_or_it_is_not_t
                 drop(policy.lines());
                 assert!(same(&text, &text));
                 match policy.without_public() {
-                    Private::Same => {
+                    Left::Same => {
                         same_as_before += 1;
                         assert!(!policy.is_public());
                     }
-                    Private::Nothing => assert!(policy.is_public()),
-                    Private::Rest(rest) => {
+                    Left::Nothing => assert!(policy.is_public()),
+                    Left::Rest(rest) => {
                         cut += 1;
                         let left =
                             Policy::parse(&rest).unwrap_or_else(|why| panic!("{why}: {rest}"));
                         assert!(!left.is_public(), "{text}\n{rest}");
-                        assert_eq!(left.without_public(), Private::Same);
+                        assert_eq!(left.without_public(), Left::Same);
                     }
                 }
             }

@@ -43,8 +43,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Bucket,
     client::{LIST, S3, TAGS},
-    policy::{Known, Policy, Private, Unreadable},
     public_policy::{Change, is_same, policy_of, unreadable},
+};
+use crate::policy::{
+    document::{Left, Unreadable},
+    who::{Known, Policy},
 };
 
 pub struct CrossAccountPolicy(S3);
@@ -182,7 +185,7 @@ impl Control for CrossAccountPolicy {
 
 impl State {
     /// What is left of the policy, if there is one.
-    fn left(&self) -> Option<Result<Private, Unreadable>> {
+    fn left(&self) -> Option<Result<Left, Unreadable>> {
         let text = self.policy.as_deref()?;
         let own = std::iter::once(&self.account);
         let accounts: Vec<&str> = own.chain(&self.accounts).map(String::as_str).collect();

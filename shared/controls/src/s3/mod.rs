@@ -6,7 +6,6 @@ pub mod cross_account_policy;
 pub mod destructive_lifecycle;
 pub mod encryption;
 pub mod foreign_replication;
-pub mod policy;
 pub mod public_acl;
 pub mod public_object;
 pub mod public_policy;

@@ -47,7 +47,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Bucket, Level,
     client::{LIST, S3, TAGS, blocked},
-    policy::{self, Policy, Private, Unreadable},
+};
+use crate::policy::{
+    document::{self, Left, Unreadable},
+    who::Policy,
 };
 
 pub struct PublicPolicy(S3);
@@ -247,7 +250,7 @@ pub(super) fn unreadable(why: Unreadable) -> CallError {
 
 pub(super) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => policy::same(one, other),
+        (Some(one), Some(other)) => document::same(one, other),
         (one, other) => one == other,
     }
 }
@@ -261,11 +264,11 @@ impl Change {
         }
     }
 
-    pub(super) fn from(left: Private) -> Plan<Self> {
+    pub(super) fn from(left: Left) -> Plan<Self> {
         match left {
-            Private::Same => Plan::nothing(),
-            Private::Rest(policy) => Plan::one(Self::Put { policy }),
-            Private::Nothing => Plan::one(Self::Delete),
+            Left::Same => Plan::nothing(),
+            Left::Rest(policy) => Plan::one(Self::Put { policy }),
+            Left::Nothing => Plan::one(Self::Delete),
         }
     }
 

@@ -7,40 +7,18 @@
 //!
 //! The text is cut, never written anew: what stays keeps its bytes, with white space, order and escapes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-    ops::Range,
-};
+use std::{collections::BTreeSet, net::IpAddr, ops::Range};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+use super::document::{
+    Left, Unreadable, compact, cut, cuts, elements, items, matches_action, members, span,
+    statements, text_of, texts, unknown, unreadable,
 };
-use serde_json::{Value, value::RawValue};
 
 /// A policy as far as it matters who is let in.
 #[derive(Debug)]
 pub struct Policy<'a> {
     text: &'a str,
     statements: Vec<Statement<'a>>,
-}
-
-/// The text cannot be judged, so it is not touched. Does not repeat the text.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the policy cannot be read: {0}")]
-pub struct Unreadable(String);
-
-/// A policy without its public statements.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Private {
-    /// Nothing in it was public.
-    Same,
-    /// This text is left.
-    Rest(String),
-    /// No statement is left.
-    Nothing,
 }
 
 #[derive(Debug)]
@@ -59,16 +37,7 @@ enum Openness {
 
 impl<'a> Policy<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Unreadable> {
-        let mut statements = None;
-        for Member { name, value, .. } in members(text, "the policy")? {
-            match name.as_str() {
-                "Statement" => statements = Some(items(value)?),
-                "Version" | "Id" => {}
-                _ => return Err(unknown("element of a policy", &name)),
-            }
-        }
-        let statements = statements.ok_or_else(|| unreadable("it has no `Statement`"))?;
-        let statements = statements
+        let statements = statements(text)?
             .into_iter()
             .map(|statement| Ok(Statement { text: statement, openness: judge(text, statement)? }))
             .collect::<Result<_, _>>()?;
@@ -85,7 +54,7 @@ impl<'a> Policy<'a> {
     }
 
     /// Cuts the public statements out, and the open principals out of those that also name fixed ones.
-    pub fn without_public(&self) -> Private {
+    pub fn without_public(&self) -> Left {
         let judged: Vec<&Openness> =
             self.statements.iter().map(|statement| &statement.openness).collect();
         self.without(&judged)
@@ -93,7 +62,7 @@ impl<'a> Policy<'a> {
 
     /// Cuts out who is not known where it may administer the bucket ([`ADMINISTRATION`]): the statement, or its
     /// principals among those that are known. What is for everyone is for [`without_public`](Self::without_public).
-    pub fn without_strangers(&self, known: &Known<'_>) -> Result<Private, Unreadable> {
+    pub fn without_strangers(&self, known: &Known<'_>) -> Result<Left, Unreadable> {
         let judged = self.statements.iter();
         let judged = judged.map(|statement| judge_strangers(self.text, statement.text, known));
         let judged = judged.collect::<Result<Vec<_>, _>>()?;
@@ -101,14 +70,14 @@ impl<'a> Policy<'a> {
     }
 
     /// Without what was judged to be open, statement by statement.
-    fn without(&self, judged: &[&Openness]) -> Private {
+    fn without(&self, judged: &[&Openness]) -> Left {
         if judged.iter().all(|openness| matches!(openness, Openness::Private)) {
-            return Private::Same;
+            return Left::Same;
         }
         let kept: Vec<bool> =
             judged.iter().map(|openness| !matches!(openness, Openness::Public)).collect();
         if !kept.contains(&true) {
-            return Private::Nothing;
+            return Left::Nothing;
         }
         let spans: Vec<Range<usize>> =
             self.statements.iter().map(|statement| span(self.text, statement.text)).collect();
@@ -118,7 +87,7 @@ impl<'a> Policy<'a> {
                 cuts.extend(open.iter().cloned());
             }
         }
-        Private::Rest(cut(self.text, cuts))
+        Left::Rest(cut(self.text, cuts))
     }
 }
 
@@ -141,27 +110,9 @@ pub const ADMINISTRATION: [&str; 5] = [
     "s3:PutObjectAcl",
 ];
 
-/// Whether two texts say the same policy. S3 may give a text back with other white space, and lists of principals or
-/// actions in another order.
-pub fn same(one: &str, other: &str) -> bool {
-    if one == other {
-        return true;
-    }
-    let plain = |text| serde_json::from_str::<Value>(text).ok().map(plain);
-    plain(one).is_some_and(|one| plain(other) == Some(one))
-}
-
 /// Only an `Allow` can open, only to principals that are not fixed, and only where no condition narrows it.
 fn judge(policy: &str, statement: &str) -> Result<Openness, Unreadable> {
-    let elements = members(statement, "a statement")?;
-    let mut element = BTreeMap::new();
-    for Member { name, value, .. } in elements {
-        match name.as_str() {
-            "Sid" | "Effect" | "Principal" | "NotPrincipal" | "Action" | "NotAction"
-            | "Resource" | "NotResource" | "Condition" => element.insert(name, value),
-            _ => return Err(unknown("element of a statement", &name)),
-        };
-    }
+    let element = elements(statement)?;
     let effect = element.get("Effect").and_then(|effect| text_of(effect));
     match effect.as_deref() {
         Some("Allow") => {}
@@ -263,10 +214,7 @@ fn judge_strangers(
 
 /// Whether it allows any of [`ADMINISTRATION`].
 fn administers(action: Option<&str>, not_action: Option<&str>) -> Result<bool, Unreadable> {
-    let patterns = |value: &str| -> Result<Vec<String>, Unreadable> {
-        let patterns = items(value)?.into_iter().map(text_of).collect::<Option<_>>();
-        patterns.ok_or_else(|| unreadable("an action is not a text"))
-    };
+    let patterns = |value: &str| texts(value, "an action");
     let is_one_of = |patterns: &[String], action: &str| {
         patterns.iter().any(|pattern| matches_action(pattern, action))
     };
@@ -281,36 +229,6 @@ fn administers(action: Option<&str>, not_action: Option<&str>) -> Result<bool, U
         }
         _ => Err(unreadable("a statement has not exactly one of `Action`, `NotAction`")),
     }
-}
-
-/// With `*` for any number of characters and `?` for one, in whatever case.
-fn matches_action(pattern: &str, action: &str) -> bool {
-    let pattern = pattern.to_ascii_lowercase().into_bytes();
-    let action = action.to_ascii_lowercase().into_bytes();
-    let (mut p, mut a) = (0, 0);
-    // Where the last star stands, and how much of the action it has taken.
-    let mut star: Option<(usize, usize)> = None;
-    while a < action.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, a));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == action[a] => {
-                p += 1;
-                a += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    a = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
 }
 
 /// Whom the conditions admit, as far as they name principals.
@@ -553,155 +471,12 @@ fn is_access_point_of_fixed_account(value: &str) -> bool {
         && !point.contains("${")
 }
 
-/// A member of a JSON object, as slices of the text that it is read from.
-struct Member<'a> {
-    name: String,
-    key: &'a str,
-    value: &'a str,
-}
-
-fn members<'a>(object: &'a str, what: &str) -> Result<Vec<Member<'a>>, Unreadable> {
-    let Members(found) = serde_json::from_str(object)
-        .map_err(|error| unreadable(&format!("{what} is not a JSON object ({})", at(&error))))?;
-    let mut names = BTreeSet::new();
-    found
-        .into_iter()
-        .map(|(key, value)| {
-            let name = text_of(key.get()).ok_or_else(|| unreadable("a key is not a text"))?;
-            if !names.insert(name.clone()) {
-                return Err(unreadable(&format!("{what} has the same key twice")));
-            }
-            Ok(Member { name, key: key.get(), value: value.get() })
-        })
-        .collect()
-}
-
-/// The items of a list, or the one value that stands for a list of one.
-fn items(value: &str) -> Result<Vec<&str>, Unreadable> {
-    if !value.starts_with('[') {
-        return Ok(vec![value]);
-    }
-    let items: Vec<&RawValue> = serde_json::from_str(value)
-        .map_err(|error| unreadable(&format!("a list is not JSON ({})", at(&error))))?;
-    Ok(items.into_iter().map(RawValue::get).collect())
-}
-
-fn text_of(value: &str) -> Option<String> {
-    serde_json::from_str(value).ok()
-}
-
-fn at(error: &serde_json::Error) -> String {
-    format!("line {}, column {}", error.line(), error.column())
-}
-
-fn unreadable(why: &str) -> Unreadable {
-    Unreadable(why.to_owned())
-}
-
-fn unknown(what: &str, name: &str) -> Unreadable {
-    let name: String = name.chars().take(40).collect();
-    Unreadable(format!("{name:?} is no known {what}"))
-}
-
-/// Every member in order, duplicates too.
-struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Vec<(&'de RawValue, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                    // S3 takes 20 KB; nothing of that size has so many.
-                    if members.len() > 4096 {
-                        return Err(A::Error::custom("too many members"));
-                    }
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(InOrder).map(Self)
-    }
-}
-
-/// Where a slice lies in the text that it was cut from.
-fn span(text: &str, slice: &str) -> Range<usize> {
-    let start = (slice.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    start..start + slice.len()
-}
-
-/// The stretches to cut out of a list, so that those items stay that are `kept`, each after its own separator. At
-/// least one is kept.
-fn cuts(items: &[Range<usize>], kept: &[bool]) -> Vec<Range<usize>> {
-    let first = kept.iter().position(|&kept| kept).unwrap_or_default();
-    (0..items.len())
-        .filter(|&i| !kept[i])
-        .map(|i| {
-            if i < first {
-                items[i].start..items[i + 1].start
-            } else {
-                items[i - 1].end..items[i].end
-            }
-        })
-        .collect()
-}
-
-fn cut(text: &str, mut cuts: Vec<Range<usize>>) -> String {
-    cuts.sort_by_key(|cut| cut.start);
-    let mut rest = String::with_capacity(text.len());
-    let mut from = 0;
-    for cut in cuts {
-        rest.push_str(text.get(from..cut.start).unwrap_or_default());
-        from = cut.end;
-    }
-    rest.push_str(text.get(from..).unwrap_or_default());
-    rest
-}
-
-/// White space outside of strings goes.
-fn compact(json: &str) -> String {
-    match serde_json::from_str::<Value>(json) {
-        Ok(value) => value.to_string(),
-        Err(_) => json.to_owned(),
-    }
-}
-
-/// A list of one like its item, and lists of texts in one order.
-fn plain(value: Value) -> Value {
-    match value {
-        Value::Array(items) => {
-            let mut items: Vec<Value> = items.into_iter().map(plain).collect();
-            if items.iter().all(Value::is_string) {
-                items.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
-            }
-            match items.len() {
-                1 => items.swap_remove(0),
-                _ => Value::Array(items),
-            }
-        }
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name, plain(value))).collect()
-        }
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::document::same, *};
 
     fn is_public(statement: &Value) -> bool {
         let text = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
@@ -933,7 +708,7 @@ mod tests {
     const PARTNER: &str = "444455556666";
     const STRANGER: &str = "999999999999";
 
-    fn without_strangers(text: &str) -> Private {
+    fn without_strangers(text: &str) -> Left {
         let known = Known { accounts: &[OWN_ACCOUNT, PARTNER], organisations: &["o-a1b2c3d4e5"] };
         Policy::parse(text).unwrap().without_strangers(&known).unwrap()
     }
@@ -945,7 +720,7 @@ mod tests {
             statement["Condition"] = condition;
         }
         let text = json!({"Statement": [statement]}).to_string();
-        without_strangers(&text) != Private::Same
+        without_strangers(&text) != Left::Same
     }
 
     fn stranger() -> Value {
@@ -1007,8 +782,8 @@ mod tests {
                 "NotAction": not_action, "Resource": "*"});
             without_strangers(&json!({"Statement": statement}).to_string())
         };
-        assert_eq!(not(json!("s3:GetObject")), Private::Nothing);
-        assert_eq!(not(json!(["s3:Put*", "s3:DeleteBucketPolicy"])), Private::Same);
+        assert_eq!(not(json!("s3:GetObject")), Left::Nothing);
+        assert_eq!(not(json!(["s3:Put*", "s3:DeleteBucketPolicy"])), Left::Same);
     }
 
     #[test]
@@ -1062,17 +837,13 @@ mod tests {
                 r#"{ "Service": "cloudtrail.amazonaws.com" }"#,
             ),
         ] {
-            assert_eq!(
-                without_strangers(&policy(before)),
-                Private::Rest(policy(after)),
-                "{before}"
-            );
+            assert_eq!(without_strangers(&policy(before)), Left::Rest(policy(after)), "{before}");
         }
         let whole = policy(r#"{"AWS":"999999999999"}"#);
-        let rest = Private::Rest(format!(r#"{{ "Statement":[ {PRIVATE}] }}"#));
+        let rest = Left::Rest(format!(r#"{{ "Statement":[ {PRIVATE}] }}"#));
         assert_eq!(without_strangers(&whole), rest);
         let deny = r#"{"Statement":{"Effect":"Deny","Principal":{"AWS":"999999999999"},"Action":"s3:*","Resource":"*"}}"#;
-        assert_eq!(without_strangers(deny), Private::Same);
+        assert_eq!(without_strangers(deny), Left::Same);
     }
 
     #[test]
@@ -1089,7 +860,7 @@ mod tests {
         }
     }
 
-    fn without_public(text: &str) -> Private {
+    fn without_public(text: &str) -> Left {
         Policy::parse(text).unwrap().without_public()
     }
 
@@ -1111,7 +882,7 @@ mod tests {
                 format!("{{\"Statement\":[ {PRIVATE} ]}}"),
             ),
         ] {
-            assert_eq!(without_public(&before), Private::Rest(after));
+            assert_eq!(without_public(&before), Left::Rest(after));
         }
     }
 
@@ -1122,7 +893,7 @@ mod tests {
             format!("{{\"Statement\":[{PUBLIC}]}}"),
             format!("{{\"Version\":\"2012-10-17\",\"Statement\":[{PUBLIC},{PUBLIC}]}}"),
         ] {
-            assert_eq!(without_public(&text), Private::Nothing, "{text}");
+            assert_eq!(without_public(&text), Left::Nothing, "{text}");
         }
     }
 
@@ -1133,7 +904,7 @@ mod tests {
             format!("{{\"Statement\":[{PRIVATE},{PRIVATE}]}}"),
             "{\"Statement\":[]}".to_owned(),
         ] {
-            assert_eq!(without_public(&text), Private::Same, "{text}");
+            assert_eq!(without_public(&text), Left::Same, "{text}");
         }
     }
 
@@ -1158,11 +929,11 @@ mod tests {
             ),
             (r#"{"CanonicalUser":"*","AWS":["*","1","*"],"Service":"*"}"#, r#"{"AWS":["1"]}"#),
         ] {
-            assert_eq!(without_public(&policy(before)), Private::Rest(policy(after)), "{before}");
+            assert_eq!(without_public(&policy(before)), Left::Rest(policy(after)), "{before}");
         }
         let narrowed = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":["*","1"]},"Action":"s3:*",
             "Resource":"*","Condition":{"StringEquals":{"aws:SourceVpc":"vpc-1"}}}}"#;
-        assert_eq!(without_public(narrowed), Private::Same);
+        assert_eq!(without_public(narrowed), Left::Same);
     }
 
     #[test]
@@ -1170,7 +941,7 @@ mod tests {
         let many = vec![PRIVATE; 150].join(",");
         let text = format!("{{\"Statement\":[{many},{PUBLIC}]}}");
         assert!(text.len() > 15_000);
-        assert_eq!(without_public(&text), Private::Rest(format!("{{\"Statement\":[{many}]}}")));
+        assert_eq!(without_public(&text), Left::Rest(format!("{{\"Statement\":[{many}]}}")));
     }
 
     #[test]
@@ -1252,12 +1023,12 @@ mod tests {
             let kept: Vec<&String> =
                 statements.iter().filter_map(|((_, left), _)| left.as_ref()).collect();
             let after = match without_public(&before) {
-                Private::Same => before.clone(),
-                Private::Rest(rest) => {
+                Left::Same => before.clone(),
+                Left::Rest(rest) => {
                     prop_assert!(!Policy::parse(&rest).unwrap().is_public());
                     rest
                 }
-                Private::Nothing => {
+                Left::Nothing => {
                     prop_assert!(kept.is_empty());
                     return Ok(());
                 }
