@@ -184,7 +184,10 @@ const WHY: &[(&str, &str)] = &[
     ("ec2:DescribeFlowLogs", "reads the flow logs of the VPC"),
     ("ec2:DescribeVpcs", "reads whether the VPC is still there"),
     ("ec2:CreateFlowLogs", "makes a flow log again"),
-    ("iam:PassRole", "gives a flow log the role back with which it delivered to a log group"),
+    (
+        "iam:PassRole",
+        "gives a flow log or a trail the role back with which it delivered to a log group",
+    ),
     ("logs:CreateLogDelivery", "has a flow log deliver to a bucket again"),
     ("ec2:DescribeNetworkAcls", "reads the entries of the network ACL"),
     (
@@ -250,6 +253,8 @@ const WHY: &[(&str, &str)] = &[
     ),
     ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
+    ("cloudtrail:GetTrail", "reads the settings of the trail"),
+    ("cloudtrail:UpdateTrail", "puts the settings of a trail back, or as they were (undo)"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTrails", "finds the trails that there are, for the sweep"),
     ("cloudtrail:ListTags", "reads the tags that the policy file asks for"),

@@ -97,6 +97,7 @@ const PEERS: &[(&str, &str)] = &[
     ("sg-open-ingress", "CB, FP, PR, HM, SV, CC, SSM, ASR"),
     ("ec2-quarantine", "CB, GD, IR, SSM"),
     ("cloudtrail-logging", "SA, CN"),
+    ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("quell-rule-disabled", ""),
     ("quell-tampered", ""),
     ("vpc-subnet-public-ip", "SSM, ASR"),

@@ -17,7 +17,7 @@
 //! ## Undo
 //! There is none: Quell holds no right to stop a trail, so that nobody who gets hold of its credentials can. Stop it yourself.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use aws_sdk_cloudtrail::Client;
 use quell_engine::{
@@ -26,23 +26,12 @@ use quell_engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::partition;
+use super::trail::{LIST, TAGS, Trail};
 
 pub struct Logging {
     cloudtrail: Client,
     account: String,
     region: String,
-}
-
-/// A trail: its name if it is one of this account and region, else its ARN.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Trail(String);
-
-impl fmt::Display for Trail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -56,9 +45,7 @@ pub enum Change {
     Start,
 }
 
-const LIST: &str = "cloudtrail:ListTrails";
 const STATUS: &str = "cloudtrail:GetTrailStatus";
-const TAGS: &str = "cloudtrail:ListTags";
 const START: &str = "cloudtrail:StartLogging";
 
 /// The type under which GuardDuty names a trail.
@@ -136,7 +123,7 @@ impl Control for Logging {
             Trigger::Manual { resource, .. } => ("detail.resource", Some(resource.trim())),
             _ => return Ok(Vec::new()),
         };
-        let trail = name.and_then(|name| trail(name, &signal.account, &signal.region));
+        let trail = name.and_then(|name| Trail::named(name, &signal.account, &signal.region));
         let trail = trail.ok_or_else(|| TargetError {
             control: Self::META.id,
             field,
@@ -147,28 +134,18 @@ impl Control for Logging {
 
     /// The trails whose home is here. A shadow of one elsewhere, or of the organisation's, is looked at where it is at home.
     async fn discover(&self, page: Option<&str>) -> Result<Discovered<Trail>, CallError> {
-        let found = self.cloudtrail.list_trails().set_next_token(page.map(str::to_owned));
-        let found = found.send().await.during(LIST)?;
-        let trails = found.trails.unwrap_or_default().into_iter();
-        let here = trails.filter(|trail| trail.home_region() == Some(self.region.as_str()));
-        let here = here.filter_map(|found| trail(&found.trail_arn?, &self.account, &self.region));
-        // Its ARN stays where it is of another account: it is started there alone.
-        let own = here.filter(|trail| !trail.0.starts_with("arn:"));
-        Ok(Discovered { targets: own.collect(), next: found.next_token })
+        Trail::discover(&self.cloudtrail, page, &self.account, &self.region).await
     }
 
     async fn assess(&self, trail: &Trail) -> Result<Option<Recording>, CallError> {
-        let status = self.cloudtrail.get_trail_status().name(&trail.0).send().await.during(STATUS);
+        let status =
+            self.cloudtrail.get_trail_status().name(trail.as_str()).send().await.during(STATUS);
         let status = status.or_missing(&["TrailNotFoundException"])?;
         Ok(status.map(|status| Recording { is_logging: status.is_logging() == Some(true) }))
     }
 
     async fn tags(&self, trail: &Trail) -> Result<BTreeMap<String, String>, CallError> {
-        let arn = Self::arn(trail, &self.account, &self.region);
-        let found = self.cloudtrail.list_tags().resource_id_list(arn).send().await.during(TAGS)?;
-        let tags = found.resource_tag_list.unwrap_or_default().into_iter();
-        let tags = tags.flat_map(|found| found.tags_list.unwrap_or_default());
-        Ok(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())).collect())
+        trail.tags(&self.cloudtrail, &self.account, &self.region).await
     }
 
     fn plan(found: &Recording) -> Plan<Change> {
@@ -181,7 +158,7 @@ impl Control for Logging {
         Change::Start: &Change,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        self.cloudtrail.start_logging().name(&trail.0).send().await.during(START)?;
+        self.cloudtrail.start_logging().name(trail.as_str()).send().await.during(START)?;
         Ok(None)
     }
 
@@ -199,47 +176,12 @@ impl Control for Logging {
     }
 
     fn console(trail: &Trail, region: &str) -> String {
-        let console = partition::console("cloudtrailv2", region);
-        match trail.0.starts_with("arn:") {
-            true => format!("{console}#/trails/{trail}"),
-            false => format!("{console}#/trails"),
-        }
+        trail.console(region)
     }
 
     fn arn(trail: &Trail, account: &str, region: &str) -> String {
-        if trail.0.starts_with("arn:") {
-            return trail.0.clone();
-        }
-        format!("arn:{}:cloudtrail:{region}:{account}:trail/{trail}", partition::of(region))
+        trail.arn(account, region)
     }
-}
-
-/// A trail by its name or its ARN.
-/// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StopLogging.html>
-fn trail(text: &str, account: &str, region: &str) -> Option<Trail> {
-    let is_name = |name: &str| {
-        (3..=128).contains(&name.len())
-            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-    };
-    if is_name(text) {
-        return Some(Trail(text.to_owned()));
-    }
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    let ["arn", partition, "cloudtrail", place, owner, resource] = parts.as_slice() else {
-        return None;
-    };
-    let name = resource.strip_prefix("trail/").filter(|name| is_name(name))?;
-    let is_account = owner.len() == 12 && owner.bytes().all(|byte| byte.is_ascii_digit());
-    let is_word = |text: &str| {
-        !text.is_empty()
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    if !is_account || !is_word(place) || *partition != partition::of(region) {
-        return None;
-    }
-    let is_here = *owner == account && *place == region;
-    Some(Trail(if is_here { name.to_owned() } else { text.to_owned() }))
 }
 
 #[cfg(test)]
@@ -279,9 +221,9 @@ mod tests {
             });
             assert_eq!(named(&finding).unwrap(), [trail]);
         }
-        let trail = Trail("all-calls".to_owned());
+        let trail = Trail::named("all-calls", "123456789012", "eu-west-1").unwrap();
         assert_eq!(Logging::arn(&trail, "123456789012", "eu-west-1"), here);
-        let trail = Trail(organisation.to_owned());
+        let trail = Trail::named(organisation, "123456789012", "eu-west-1").unwrap();
         assert_eq!(Logging::arn(&trail, "123456789012", "eu-west-1"), organisation);
     }
 

@@ -1,3 +1,6 @@
 //! Controls for CloudTrail's trails.
 
 pub mod logging;
+pub mod weakened;
+
+mod trail;

@@ -152,6 +152,7 @@ const OPERATIONS: &[Operation] = {
     const IN_BUCKET: &[On] = &[Each(BUCKET, "Bucket")];
     const ALL: &[On] = &[Everything];
     &[
+        of("CloudTrail", "GetTrail", &[("cloudtrail:GetTrail", &[Each(TRAIL, "Name")])]),
         of(
             "CloudTrail",
             "GetTrailStatus",
@@ -160,6 +161,15 @@ const OPERATIONS: &[Operation] = {
         of("CloudTrail", "ListTrails", &[("cloudtrail:ListTrails", ALL)]),
         of("CloudTrail", "ListTags", &[("cloudtrail:ListTags", &[Each(TRAIL, "ResourceIdList")])]),
         of("CloudTrail", "StartLogging", &[("cloudtrail:StartLogging", &[Each(TRAIL, "Name")])]),
+        // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
+        of(
+            "CloudTrail",
+            "UpdateTrail",
+            &[
+                ("cloudtrail:UpdateTrail", &[Each(TRAIL, "Name")]),
+                ("iam:PassRole", &[Passed("CloudWatchLogsRoleArn", "cloudtrail.amazonaws.com")]),
+            ],
+        ),
         of("CloudWatch", "GetMetricStatistics", &[("cloudwatch:GetMetricStatistics", ALL)]),
         of("DynamoDB", "BatchGetItem", &[("dynamodb:BatchGetItem", &[Table])]),
         of("DynamoDB", "BatchWriteItem", &[("dynamodb:BatchWriteItem", &[Table])]),
@@ -538,10 +548,12 @@ const FACTS: &[Facts] = {
         Facts { action, access, has_resources }
     }
     &[
+        of("cloudtrail:GetTrail", Read, true),
         of("cloudtrail:GetTrailStatus", Read, true),
         of("cloudtrail:ListTags", Read, true),
         of("cloudtrail:ListTrails", List, false),
         of("cloudtrail:StartLogging", Write, true),
+        of("cloudtrail:UpdateTrail", Write, true),
         of("cloudwatch:GetMetricStatistics", Read, false),
         of("dynamodb:BatchGetItem", Read, true),
         of("dynamodb:BatchWriteItem", Write, true),
@@ -689,7 +701,8 @@ impl Request {
                 }
             }
             On::Passed(parameter, service) => {
-                for role in self.values(parameter) {
+                // An empty text takes the role away.
+                for role in self.values(parameter).into_iter().filter(|role| !role.is_empty()) {
                     let context = self.context(role).with("iam:PassedToService", *service);
                     let resource = role.to_owned();
                     asked.push(Asked { action: action.to_owned(), resource, context });

@@ -20,6 +20,7 @@ mod ami_image;
 mod ami_public_image;
 mod ami_shared_image;
 mod cloudtrail_logging;
+mod cloudtrail_weakened;
 mod ebs_default_encryption;
 mod ebs_public_snapshot;
 mod ebs_shared_snapshot;
@@ -90,6 +91,7 @@ impl Staged {
             "cloudtrail-logging" => {
                 include_str!("../../../../events/cloudtrail-logging/violating.json")
             }
+            "cloudtrail-weakened" => cloudtrail_weakened::SAMPLE,
             "ec2-imdsv2" => include_str!("../../../../events/ec2-imdsv2/violating.json"),
             "ec2-quarantine" => include_str!("../../../../events/ec2-quarantine/violating.json"),
             "quell-rule-disabled" => {
@@ -180,6 +182,7 @@ fn differing(one: &Value, other: &Value, pairs: &mut Vec<(String, String)>) {
 pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, Error> {
     match control {
         "cloudtrail-logging" => cloudtrail_logging::stage(cloud, name).await,
+        "cloudtrail-weakened" => cloudtrail_weakened::stage(cloud, name).await,
         "ec2-imdsv2" => ec2_imdsv2::stage(cloud, name).await,
         "ec2-quarantine" => ec2_quarantine::stage(cloud, name).await,
         "quell-rule-disabled" => quell_rule_disabled::stage(cloud, name).await,
@@ -224,6 +227,9 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
     let state = match staged.control {
         "s3-destructive-lifecycle" => s3_destructive_lifecycle::baseline(),
         "s3-encryption" => s3_encryption::baseline(),
+        "cloudtrail-weakened" => {
+            return cloudtrail_weakened::remember(ledger, &staged.resource).await;
+        }
         "vpc-flow-logs" => {
             return vpc_flow_logs::remember(cloud, ledger, &staged.resource).await;
         }
@@ -248,6 +254,7 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
     let resource = &staged.resource;
     match staged.control {
         "cloudtrail-logging" => cloudtrail_logging::is_violating(cloud, resource).await,
+        "cloudtrail-weakened" => cloudtrail_weakened::is_violating(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::is_violating(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::is_violating(cloud, resource).await,
         "quell-rule-disabled" => quell_rule_disabled::is_violating(cloud, resource).await,
@@ -285,6 +292,7 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
     let resource = &staged.resource;
     match staged.control {
         "cloudtrail-logging" => cloudtrail_logging::snapshot(cloud, resource).await,
+        "cloudtrail-weakened" => cloudtrail_weakened::snapshot(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::snapshot(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::snapshot(cloud, resource).await,
         "quell-rule-disabled" => quell_rule_disabled::snapshot(cloud, resource).await,

@@ -34,6 +34,7 @@ const CONTROLS: &[&str] = &[
     "ami-public-image",
     "ami-shared-image",
     "cloudtrail-logging",
+    "cloudtrail-weakened",
     "ebs-default-encryption",
     "ebs-public-snapshot",
     "ebs-shared-snapshot",
