@@ -189,6 +189,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             cases.push(Case { name, play: Play::Control(meta.id, play) });
         }
         for (control, play, name) in [
+            ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),

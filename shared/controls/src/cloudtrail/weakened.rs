@@ -6,8 +6,7 @@
 //! that a sweep last saw. It is one call, and the rest of the trail stays as it is.
 //!
 //! Another key and another log group are left alone, and so is another bucket: these are moves, and people are told of the
-//! call by `quell-tampered`. What a trail records is for `cloudtrail-event-selectors`, and whether it does for
-//! `cloudtrail-logging`.
+//! call by `quell-tampered`. Whether a trail is logging is for `cloudtrail-logging`; its event selectors are not looked at.
 //!
 //! ## Why it matters
 //! Who narrows a trail leaves it running, and so unsuspected: what is done in another region, or with IAM, is no longer

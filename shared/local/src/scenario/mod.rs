@@ -154,8 +154,26 @@ impl Staged {
         differing(&serde_json::from_str(violating)?, &self.event, &mut pairs);
         // The longest first: an ARN before the name in it.
         pairs.sort_by_key(|(old, _)| std::cmp::Reverse(old.len()));
-        Ok(pairs.iter().fold(sample.to_owned(), |text, (old, new)| text.replace(old, new)))
+        Ok(replaced(sample, &pairs))
     }
+}
+
+/// The text with the first of the pairs that fits at each place. What was put in is not looked at again: a name may begin
+/// with the one that it replaces.
+fn replaced(text: &str, pairs: &[(String, String)]) -> String {
+    let (mut replaced, mut rest) = (String::with_capacity(text.len()), text);
+    while !rest.is_empty() {
+        let fits = |(old, _): &&(String, String)| !old.is_empty() && rest.starts_with(old);
+        if let Some((old, new)) = pairs.iter().find(fits) {
+            replaced.push_str(new);
+            rest = &rest[old.len()..];
+        } else {
+            let mut chars = rest.chars();
+            replaced.extend(chars.next());
+            rest = chars.as_str();
+        }
+    }
+    replaced
 }
 
 /// The texts that are at the same place in both, but not the same.
@@ -322,5 +340,20 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "s3-public-object" => s3_public_object::snapshot(cloud, resource).await,
         "s3-foreign-replication" => s3_foreign_replication::snapshot(cloud, resource).await,
         other => Err(format!("no scenario for control {other}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_begins_with_the_one_it_replaces_is_put_in_once() {
+        let pair = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+        let pairs = [pair("arn:trail/calls", "arn:trail/calls-x"), pair("calls", "calls-x")];
+        assert_eq!(
+            replaced("\"arn:trail/calls\", \"calls\", ä", &pairs),
+            "\"arn:trail/calls-x\", \"calls-x\", ä"
+        );
     }
 }
