@@ -2,11 +2,17 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use quell_controls::with_control;
-use quell_engine::{Control, Outcome, Progress, Safety, ledger::Record, policy::Mode};
-use quell_local::scenario::{self, Staged};
+use quell_controls::{All, with_control};
+use quell_engine::{
+    Clients, Control, Outcome, Progress, Safety, ledger::Record, policy::Mode, serve::handle,
+};
+use quell_local::{
+    cloud::{ACCOUNT, REGION},
+    scenario::{self, Staged},
+};
 use quell_tests::rig::{Rig, again, failed};
 use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 /// One test for each law and control, so that each starts from nothing and a failure names both.
 macro_rules! laws {
@@ -93,6 +99,39 @@ async fn what_is_wrong_is_among_what_a_sweep_looks_at() {
             _ => staged.resource,
         };
         assert!(found.contains(&resource), "{}: {resource} is not in {found:?}", meta.id);
+    }
+}
+
+/// Quell in a member account, which sees the trail of the account that manages the organisation.
+#[tokio::test]
+async fn what_is_not_quells_to_change_is_told_with_the_reason_whatever_the_mode() {
+    const MEMBER: &str = "210987654321";
+    let rig = Rig::start().await;
+    let member = Clients::new(rig.cloud.sdk.clone(), MEMBER);
+    for (mode, name) in
+        [(Mode::Observe, "watched"), (Mode::Approve, "asked"), (Mode::Enforce, "enforced")]
+    {
+        let staged = rig.stack.stage("cloudtrail-weakened", name).await.unwrap();
+        let before = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+        let arn = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{}", staged.resource);
+        let event = json!({
+            "source": "quell.manual", "id": name,
+            "detail": {
+                "control": staged.control, "resource": arn, "account": MEMBER, "region": REGION,
+            },
+        });
+
+        let engine = rig.engine(mode).await;
+        let ended = handle::<All>(&engine, &member, &event.to_string()).await.unwrap();
+        let report = &ended.results[0];
+
+        assert_eq!(report.outcome, Outcome::Observed, "{report:#?}");
+        assert!(report.calls.iter().all(|call| !call.is_write()), "{report:#?}");
+        assert_eq!(scenario::snapshot(&rig.cloud, &staged).await.unwrap(), before);
+        let message = rig.stack.messages().await.unwrap().remove(0);
+        let message: Value = serde_json::from_str(&message.body).unwrap();
+        let why = message["reason"].as_str().unwrap();
+        assert!(why.contains(&format!("account {ACCOUNT} manages")), "{mode:?}: {why}");
     }
 }
 

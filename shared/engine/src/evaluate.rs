@@ -690,13 +690,11 @@ impl<'a, C: Control> Run<'a, C> {
         }
         let mut decision = self.policy.decide(&C::META, &subject, tags.as_ref(), self.engine.acts);
         self.backlog = self.backlog_of();
-        if self.backlog.is_some() && decision.mode > Mode::Observe {
+        if let Some(why) = self.not_ours() {
+            // Nothing that the policy could say would have it changed.
+            decision = Decision { mode: decision.mode.min(Mode::Observe), withheld: Some(why) };
+        } else if self.backlog.is_some() && decision.mode > Mode::Observe {
             decision = Decision { mode: Mode::Observe, withheld: Some(BACKLOG.to_owned()) };
-        }
-        if let Some(why) = self.not_ours()
-            && decision.mode > Mode::Observe
-        {
-            decision = Decision { mode: Mode::Observe, withheld: Some(why) };
         }
         if decision.withheld.is_none() {
             decision.withheld.clone_from(&self.policy_note);
