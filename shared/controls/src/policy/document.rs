@@ -6,6 +6,7 @@ use std::{
     ops::Range,
 };
 
+use quell_engine::policy::glob_matches;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -29,36 +30,7 @@ pub fn same(one: &str, other: &str) -> bool {
 
 /// With `*` for any number of characters and `?` for one, in whatever case.
 pub fn matches_action(pattern: &str, action: &str) -> bool {
-    matches(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase())
-}
-
-/// With `*` for any number of characters and `?` for one.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, action) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut a) = (0, 0);
-    // Where the last star stands, and how much of the action it has taken.
-    let mut star: Option<(usize, usize)> = None;
-    while a < action.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, a));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == action[a] => {
-                p += 1;
-                a += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    a = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
+    glob_matches(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase())
 }
 
 /// A member of a JSON object, as slices of the text that it is read from.
@@ -287,20 +259,6 @@ mod tests {
 
     use super::*;
 
-    /// By trying every length that a star can have.
-    fn matches_naively(pattern: &[u8], text: &[u8]) -> bool {
-        match (pattern.split_first(), text.split_first()) {
-            (None, None) => true,
-            (Some((b'*', rest)), _) => {
-                (0..=text.len()).any(|taken| matches_naively(rest, &text[taken..]))
-            }
-            (Some((p, pattern)), Some((t, text))) => {
-                (*p == b'?' || p == t) && matches_naively(pattern, text)
-            }
-            _ => false,
-        }
-    }
-
     #[test]
     fn what_is_not_percent_encoded_is_an_error() {
         assert_eq!(decoded("%7B%22a%22%3a+1%7d").as_deref(), Ok("{\"a\":+1}"));
@@ -310,15 +268,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_pattern_matches_as_if_every_length_was_tried(
-            pattern in "[ab*?]{0,7}",
-            text in "[ab]{0,7}",
-        ) {
-            let naively = matches_naively(pattern.as_bytes(), text.as_bytes());
-            prop_assert_eq!(matches(&pattern, &text), naively);
-        }
-
         #[test]
         fn what_is_encoded_is_decoded(text in ".*") {
             let mut encoded = String::new();

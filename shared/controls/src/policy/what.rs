@@ -3,9 +3,11 @@
 //! An administrator is who may do everything, or everything in IAM: with that one gives oneself the rest. What comes to
 //! the same by a detour ([`ESCALATIONS`]) is told, and makes nobody an administrator: many deployments need it.
 
+use quell_engine::policy::glob_matches;
+
 use super::document::{
-    Left, Unreadable, compact, elements, keeping, matches, matches_action, statements, text_of,
-    texts, unreadable,
+    Left, Unreadable, compact, elements, keeping, matches_action, statements, text_of, texts,
+    unreadable,
 };
 
 /// What an identity's policy lets do.
@@ -183,13 +185,13 @@ const PARTITIONS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
 fn is_everywhere(resources: &[String], account: &str) -> bool {
     // A policy variable is no wildcard, whatever stands in it.
     let fixed: Vec<&String> = resources.iter().filter(|one| !one.contains("${")).collect();
-    let is_in = |arn: &String| fixed.iter().any(|pattern| matches(pattern, arn));
+    let is_in = |arn: &String| fixed.iter().any(|pattern| glob_matches(pattern, arn));
     PARTITIONS.iter().any(|partition| everyone(partition, account).iter().all(is_in))
 }
 
 /// Whether it is so for all of IAM but single ones.
 fn is_anywhere(but: &[String], account: &str) -> bool {
-    let is_out = |arn: &String| but.iter().any(|pattern| matches(pattern, arn));
+    let is_out = |arn: &String| but.iter().any(|pattern| glob_matches(pattern, arn));
     !PARTITIONS.iter().any(|partition| everyone(partition, account).iter().any(is_out))
 }
 
