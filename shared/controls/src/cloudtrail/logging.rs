@@ -26,7 +26,7 @@ use quell_engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::trail::{LIST, TAGS, Trail};
+use super::trail::{self, LIST, TAGS, Trail};
 
 pub struct Logging {
     cloudtrail: Client,
@@ -91,9 +91,8 @@ impl Control for Logging {
     type Change = Change;
 
     fn connect(aws: &Clients) -> Self {
-        let config = aws_sdk_cloudtrail::config::Builder::from(aws.sdk()).interceptor(aws.calls());
         Self {
-            cloudtrail: Client::from_conf(config.build()),
+            cloudtrail: trail::client(aws),
             account: aws.account().to_owned(),
             region: aws.region().to_owned(),
         }
@@ -103,33 +102,19 @@ impl Control for Logging {
         if !Self::META.hears(signal) {
             return Ok(Vec::new());
         }
-        let (field, name) = match &signal.trigger {
-            Trigger::ApiCall { parameters, .. } => {
-                ("requestParameters.name", parameters.get("name").and_then(|name| name.as_str()))
-            }
-            Trigger::GuardDuty { affected, .. } => {
-                // It also tells of the bucket of a trail, which is somebody else's business.
-                let is_of_others = affected.as_object().is_some_and(|affected| {
-                    !affected.is_empty() && !affected.contains_key(TRAIL_TYPE)
-                });
-                if is_of_others {
-                    return Ok(Vec::new());
-                }
-                (
-                    "service.action.awsApiCallAction.affectedResources",
-                    affected.get(TRAIL_TYPE).and_then(|name| name.as_str()),
-                )
-            }
-            Trigger::Manual { resource, .. } => ("detail.resource", Some(resource.trim())),
-            _ => return Ok(Vec::new()),
+        let Trigger::GuardDuty { affected, .. } = &signal.trigger else {
+            return Trail::of(signal, Self::META.id);
         };
-        let trail = name.and_then(|name| Trail::named(name, &signal.account, &signal.region));
-        let trail = trail.ok_or_else(|| TargetError {
-            control: Self::META.id,
-            field,
-            reason: "it is neither the name nor the ARN of a trail".to_owned(),
-        })?;
-        Ok(vec![trail])
+        // It also tells of the bucket of a trail, which is somebody else's business.
+        let is_of_others = affected
+            .as_object()
+            .is_some_and(|affected| !affected.is_empty() && !affected.contains_key(TRAIL_TYPE));
+        if is_of_others {
+            return Ok(Vec::new());
+        }
+        let field = "service.action.awsApiCallAction.affectedResources";
+        let name = affected.get(TRAIL_TYPE).and_then(|name| name.as_str());
+        Ok(vec![Trail::in_field(field, name, signal, Self::META.id)?])
     }
 
     /// The trails whose home is here. A shadow of one elsewhere, or of the organisation's, is looked at where it is at home.

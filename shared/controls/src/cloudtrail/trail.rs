@@ -51,26 +51,31 @@ impl Trail {
         Some(Self(if is_here { name.to_owned() } else { text.to_owned() }))
     }
 
-    /// The trail of a call about one, which names it in this parameter, or of a person's wish.
-    pub(super) fn of(
-        signal: &Signal,
-        parameter: &str,
-        control: &'static str,
-    ) -> Result<Vec<Self>, TargetError> {
+    /// The trail of a call about one, or of a person's wish.
+    pub(super) fn of(signal: &Signal, control: &'static str) -> Result<Vec<Self>, TargetError> {
         let (field, name) = match &signal.trigger {
             Trigger::ApiCall { parameters, .. } => {
-                ("requestParameters", parameters.get(parameter).and_then(|name| name.as_str()))
+                ("requestParameters.name", parameters.get("name").and_then(|name| name.as_str()))
             }
             Trigger::Manual { resource, .. } => ("detail.resource", Some(resource.trim())),
             _ => return Ok(Vec::new()),
         };
+        Self::in_field(field, name, signal, control).map(|trail| vec![trail])
+    }
+
+    /// The trail that a field of the signal names.
+    pub(super) fn in_field(
+        field: &'static str,
+        name: Option<&str>,
+        signal: &Signal,
+        control: &'static str,
+    ) -> Result<Self, TargetError> {
         let trail = name.and_then(|name| Self::named(name, &signal.account, &signal.region));
-        let trail = trail.ok_or_else(|| TargetError {
+        trail.ok_or_else(|| TargetError {
             control,
             field,
             reason: "it is neither the name nor the ARN of a trail".to_owned(),
-        })?;
-        Ok(vec![trail])
+        })
     }
 
     pub(super) fn as_str(&self) -> &str {

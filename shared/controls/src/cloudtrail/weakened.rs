@@ -139,7 +139,7 @@ impl Control for Weakened {
         if !Self::META.hears(signal) {
             return Ok(Vec::new());
         }
-        Trail::of(signal, "name", Self::META.id)
+        Trail::of(signal, Self::META.id)
     }
 
     async fn discover(&self, page: Option<&str>) -> Result<Discovered<Trail>, CallError> {
