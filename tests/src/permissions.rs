@@ -188,6 +188,11 @@ const WHY: &[(&str, &str)] = &[
         "iam:PassRole",
         "gives a flow log or a trail the role back with which it delivered to a log group",
     ),
+    ("iam:GetAccessKeyLastUsed", "finds the user of an exposed key"),
+    ("iam:ListAccessKeys", "sees which keys of a user are active"),
+    ("iam:ListAttachedUserPolicies", "sees whether AWS put its quarantine on a user"),
+    ("iam:ListUserTags", "reads the tags that the policy file asks for"),
+    ("iam:UpdateAccessKey", "deactivates an exposed key, and activates it again (undo)"),
     ("logs:CreateLogDelivery", "has a flow log deliver to a bucket again"),
     ("ec2:DescribeNetworkAcls", "reads the entries of the network ACL"),
     (

@@ -223,6 +223,7 @@ pub fn again(event: &Value, suffix: &str) -> Value {
         "/detail/eventID",
         "/detail/sharedEventID",
         "/detail/requestID",
+        "/detail/communicationId",
         "/detail/updatedAt",
     ] {
         if let Some(Value::String(id)) = event.pointer_mut(place) {

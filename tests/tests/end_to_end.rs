@@ -33,6 +33,7 @@ const FUNCTIONS: [&str; 7] = [
     "network-exposure",
     "ec2-quarantine",
     "audit-trail",
+    "iam-credentials",
     "operator",
 ];
 

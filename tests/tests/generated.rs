@@ -98,6 +98,7 @@ const PEERS: &[(&str, &str)] = &[
     ("ec2-quarantine", "CB, GD, IR, SSM"),
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
+    ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("quell-rule-disabled", ""),
     ("quell-tampered", ""),
     ("vpc-subnet-public-ip", "SSM, ASR"),
@@ -135,6 +136,7 @@ fn kind(listen: &Listen) -> &'static str {
         Listen::SecurityHub { .. } => "Security Hub",
         Listen::Config { .. } => "Config",
         Listen::AccessAnalyzer { .. } => "Access Analyzer",
+        Listen::Health { .. } => "Health",
         Listen::InstanceState { .. } => "EC2",
     }
 }
@@ -257,6 +259,7 @@ fn listens(listen: &Listen) -> String {
         Listen::AccessAnalyzer { resource_type } => {
             format!("Access Analyzer: public {resource_type}")
         }
+        Listen::Health { codes } => format!("AWS Health: {}", codes.join(", ")),
         Listen::InstanceState { states } => format!("instances that are {}", states.join(", ")),
     }
 }

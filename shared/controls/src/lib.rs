@@ -11,6 +11,8 @@ pub mod cloudtrail;
 pub mod ebs;
 #[cfg(feature = "ec2")]
 pub mod ec2;
+#[cfg(feature = "iam")]
+pub mod iam;
 #[cfg(feature = "s3")]
 pub mod policy;
 #[cfg(feature = "quell")]
@@ -64,6 +66,7 @@ pub static REGISTRY: &[&Meta] = &[
     &ebs::default_encryption::DefaultEncryption::META,
     &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
     &ami::block_public_access::BlockPublicAccess::META,
+    &iam::exposed_key::ExposedKey::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -97,6 +100,7 @@ pub type All = (
     ebs::default_encryption::DefaultEncryption,
     ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
     ami::block_public_access::BlockPublicAccess,
+    iam::exposed_key::ExposedKey,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -138,7 +142,8 @@ macro_rules! with_control {
             $crate::ami::shared_image::SharedImage,
             $crate::ebs::default_encryption::DefaultEncryption,
             $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
-            $crate::ami::block_public_access::BlockPublicAccess
+            $crate::ami::block_public_access::BlockPublicAccess,
+            $crate::iam::exposed_key::ExposedKey
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

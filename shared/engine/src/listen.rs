@@ -30,6 +30,8 @@ pub enum Listen {
     Config { rules: &'static [&'static str], resource_type: &'static str },
     /// Active findings of Access Analyzer about public access.
     AccessAnalyzer { resource_type: &'static str },
+    /// Events of AWS Health about the account, by their code.
+    Health { codes: &'static [&'static str] },
     /// Instances that reach one of these states.
     InstanceState { states: &'static [&'static str] },
 }
@@ -76,6 +78,9 @@ impl Listen {
                 Self::AccessAnalyzer { resource_type },
                 Trigger::AccessAnalyzer { resource_type: of, public, .. },
             ) => of == resource_type && *public,
+            (Self::Health { codes }, Trigger::Health { code, .. }) => {
+                codes.contains(&code.as_str())
+            }
             (Self::InstanceState { states }, Trigger::InstanceState { state, .. }) => {
                 states.contains(&state.as_str())
             }
@@ -93,6 +98,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
     let mut config: (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     let mut analyzed: BTreeSet<&str> = BTreeSet::new();
     let mut states: BTreeSet<&str> = BTreeSet::new();
+    let mut codes: BTreeSet<&str> = BTreeSet::new();
     for listen in controls.iter().flat_map(|control| control.listens) {
         match listen {
             Listen::ApiCall { source, service, calls: wanted } => {
@@ -112,6 +118,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
             Listen::AccessAnalyzer { resource_type } => {
                 analyzed.insert(resource_type);
             }
+            Listen::Health { codes: wanted } => codes.extend(*wanted),
             Listen::InstanceState { states: wanted } => states.extend(*wanted),
         }
     }
@@ -194,6 +201,16 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                 "source": ["aws.access-analyzer"],
                 "detail-type": ["Access Analyzer Finding"],
                 "detail": {"resourceType": analyzed, "status": ["ACTIVE"], "isPublic": [true]},
+            }),
+        ));
+    }
+    if !codes.is_empty() {
+        rules.push((
+            "HealthEvents".to_owned(),
+            json!({
+                "source": ["aws.health"],
+                "detail-type": ["AWS Health Event"],
+                "detail": {"eventTypeCode": codes},
             }),
         ));
     }

@@ -52,6 +52,7 @@ functions!(
     ec2_quarantine = "ec2-quarantine",
     operator = "operator",
     audit_trail = "audit-trail",
+    iam_credentials = "iam-credentials",
     security_hub = "security-hub",
     slack_actions = "slack-actions",
     slack = "slack",

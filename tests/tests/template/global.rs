@@ -8,7 +8,8 @@ use crate::model::{Template, list, target};
 /// Services that speak on the bus of the partition's first region alone.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/cloudtrail-integration.html>
 /// <https://docs.aws.amazon.com/organizations/latest/userguide/orgs_security_incident-response.html>
-const GLOBAL: [&str; 3] = ["aws.iam", "aws.organizations", "aws.signin"];
+/// <https://docs.aws.amazon.com/health/latest/ug/choosing-a-region.html>
+const GLOBAL: [&str; 4] = ["aws.health", "aws.iam", "aws.organizations", "aws.signin"];
 
 #[test]
 fn what_global_services_say_is_handed_on() {

@@ -122,6 +122,9 @@ const VPC: &str = "arn:{partition}:ec2:{region}:{account}:vpc/{}";
 const TABLE: &str = "arn:{partition}:dynamodb:{region}:{account}:table/{}";
 const FUNCTION: &str = "arn:{partition}:lambda:{region}:{account}:function:{}";
 const EVENT_RULE: &str = "arn:{partition}:events:{region}:{account}:rule/{}";
+const USER: &str = "arn:{partition}:iam::{account}:user/{}";
+/// The request names a key, and IAM looks at its user.
+const SOME_USER: &str = "arn:{partition}:iam::{account}:user/*";
 const TRAIL: &str = "arn:{partition}:cloudtrail:{region}:{account}:trail/{}";
 const HUB: &str = "arn:{partition}:securityhub:{region}:{account}:hub/{}";
 /// The parameter is an ARN.
@@ -430,6 +433,15 @@ const OPERATIONS: &[Operation] = {
             &[("securityhub:BatchImportFindings", &[Products])],
         ),
         of("SecurityHub", "BatchUpdateFindings", &[("securityhub:BatchUpdateFindings", &[Hub])]),
+        of("IAM", "GetAccessKeyLastUsed", &[("iam:GetAccessKeyLastUsed", &[Any(SOME_USER)])]),
+        of("IAM", "ListAccessKeys", &[("iam:ListAccessKeys", &[Each(USER, "UserName")])]),
+        of(
+            "IAM",
+            "ListAttachedUserPolicies",
+            &[("iam:ListAttachedUserPolicies", &[Each(USER, "UserName")])],
+        ),
+        of("IAM", "ListUserTags", &[("iam:ListUserTags", &[Each(USER, "UserName")])]),
+        of("IAM", "UpdateAccessKey", &[("iam:UpdateAccessKey", &[Each(USER, "UserName")])]),
         of("SNS", "Publish", &[("sns:Publish", &[Each(ARN, "TopicArn")])]),
         of("STS", "AssumeRole", &[("sts:AssumeRole", &[Each(ARN, "RoleArn")])]),
         // Nobody needs a permission for it: it is never asked for.
@@ -608,7 +620,12 @@ const FACTS: &[Facts] = {
         of("events:EnableRule", Write, true),
         of("events:ListRules", List, false),
         of("events:ListTagsForResource", List, true),
+        of("iam:GetAccessKeyLastUsed", Read, true),
+        of("iam:ListAccessKeys", List, true),
+        of("iam:ListAttachedUserPolicies", List, true),
+        of("iam:ListUserTags", List, true),
         of("iam:PassRole", Write, true),
+        of("iam:UpdateAccessKey", Write, true),
         of("lambda:InvokeFunction", Write, true),
         of("lambda:InvokeFunctionUrl", Write, true),
         of("logs:CreateLogDelivery", Write, false),

@@ -121,6 +121,7 @@ fn service_name(signed_for: &str) -> &str {
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
         "events" => "EventBridge",
+        "iam" => "IAM",
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
         "s3" => "S3",

@@ -28,6 +28,7 @@ mod ebs_snapshot;
 mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
+mod iam_exposed_key;
 mod quell_rule;
 mod quell_rule_disabled;
 mod quell_tampered;
@@ -94,6 +95,7 @@ impl Staged {
             "cloudtrail-weakened" => cloudtrail_weakened::SAMPLE,
             "ec2-imdsv2" => include_str!("../../../../events/ec2-imdsv2/violating.json"),
             "ec2-quarantine" => include_str!("../../../../events/ec2-quarantine/violating.json"),
+            "iam-exposed-key" => iam_exposed_key::SAMPLE,
             "quell-rule-disabled" => {
                 include_str!("../../../../events/quell-rule-disabled/violating.json")
             }
@@ -203,6 +205,7 @@ pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, E
         "cloudtrail-weakened" => cloudtrail_weakened::stage(cloud, name).await,
         "ec2-imdsv2" => ec2_imdsv2::stage(cloud, name).await,
         "ec2-quarantine" => ec2_quarantine::stage(cloud, name).await,
+        "iam-exposed-key" => iam_exposed_key::stage(cloud, name).await,
         "quell-rule-disabled" => quell_rule_disabled::stage(cloud, name).await,
         "quell-tampered" => quell_tampered::stage(cloud, name).await,
         "s3-block-public-access" => s3_block_public_access::stage(cloud, name).await,
@@ -275,6 +278,7 @@ pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error>
         "cloudtrail-weakened" => cloudtrail_weakened::is_violating(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::is_violating(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::is_violating(cloud, resource).await,
+        "iam-exposed-key" => iam_exposed_key::is_violating(cloud, resource).await,
         "quell-rule-disabled" => quell_rule_disabled::is_violating(cloud, resource).await,
         "quell-tampered" => quell_tampered::is_violating(cloud, resource).await,
         "s3-block-public-access" => s3_block_public_access::is_violating(cloud, resource).await,
@@ -313,6 +317,7 @@ pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
         "cloudtrail-weakened" => cloudtrail_weakened::snapshot(cloud, resource).await,
         "ec2-imdsv2" => ec2_imdsv2::snapshot(cloud, resource).await,
         "ec2-quarantine" => ec2_quarantine::snapshot(cloud, resource).await,
+        "iam-exposed-key" => iam_exposed_key::snapshot(cloud, resource).await,
         "quell-rule-disabled" => quell_rule_disabled::snapshot(cloud, resource).await,
         "quell-tampered" => quell_tampered::snapshot(cloud, resource).await,
         "s3-block-public-access" => s3_block_public_access::snapshot(cloud, resource).await,

@@ -1,0 +1,410 @@
+//! Deactivates access keys that others got hold of.
+//!
+//! ## What it fixes
+//! An active long-term key (`AKIA…`) of a user that AWS Health reports as exposed (`AWS_RISK_CREDENTIALS_EXPOSED`), or that
+//! GuardDuty saw used from where its owner is not (`UnauthorizedAccess:IAMUser/*`,
+//! `CredentialAccess:IAMUser/CompromisedCredentials`). It is set to inactive, and never deleted. Where AWS put
+//! `AWSCompromisedKeyQuarantine…` on a user, nobody says which key it was: each active key of that user is deactivated as
+//! long as the policy is attached. The policy itself stays: it is for people to detach, once the keys are replaced.
+//!
+//! Temporary keys (`ASIA…`), roles and the root user are not its business.
+//!
+//! ## Why it matters
+//! Exposed keys are found and used within minutes, and AWS's quarantine denies only some of what they may do.
+//!
+//! ## What can break
+//! Whatever uses the key is refused from then on, often a build or an application outside AWS. Make a second key first if
+//! you can, and replace the exposed one. Temporary credentials that were made with the key before stay valid until they end.
+//!
+//! ## Undo
+//! The keys that were active are active again. That they are known to others stays true.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_iam::{Client, types::StatusType};
+use quell_engine::{
+    Background, CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
+    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::principal::{self, Principal};
+use crate::partition;
+
+pub struct ExposedKey(Client);
+
+/// A key, or a user on whom AWS put the quarantine policy. As text: `AKIA…`, or `user/alice`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exposed {
+    Key(String),
+    User(Principal),
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Keys {
+    pub user: Principal,
+    /// The keys that are exposed, and whether each is active.
+    pub keys: BTreeMap<String, bool>,
+    /// Whether people get in by this user when all else fails.
+    #[serde(default)]
+    pub is_break_glass: bool,
+}
+
+/// One key that is to be active, or not.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Change {
+    pub user: Principal,
+    pub key: String,
+    pub active: bool,
+}
+
+const LAST_USED: &str = "iam:GetAccessKeyLastUsed";
+const ATTACHED: &str = "iam:ListAttachedUserPolicies";
+const LIST: &str = "iam:ListAccessKeys";
+const TAGS: &str = "iam:ListUserTags";
+const UPDATE: &str = "iam:UpdateAccessKey";
+
+/// `AWSCompromisedKeyQuarantine`, `…V2`, `…V3`.
+/// <https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCompromisedKeyQuarantineV3.html>
+const QUARANTINE: &str = "AWSCompromisedKeyQuarantine";
+
+impl Control for ExposedKey {
+    const META: Meta = Meta {
+        id: "iam-exposed-key",
+        title: "Exposed access keys are inactive",
+        risk: "Others hold an access key of the account and can do whatever its user may.",
+        severity: Severity::Critical,
+        safety: Safety::Safe,
+        reversible: true,
+        satisfies: &["nist-800-53-r5/AC-2(13)", "nist-800-53-r5/IA-5(7)", "nist-800-53-r5/IR-4(1)"],
+        function: "iam-credentials",
+        listens: &[
+            Listen::Health { codes: &["AWS_RISK_CREDENTIALS_EXPOSED"] },
+            // https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_finding-types-iam.html
+            Listen::GuardDuty {
+                types: &[
+                    "CredentialAccess:IAMUser/CompromisedCredentials",
+                    "UnauthorizedAccess:IAMUser/*",
+                ],
+                min_severity: 0.0,
+            },
+            Listen::ApiCall {
+                source: "aws.iam",
+                service: "iam.amazonaws.com",
+                calls: &["AttachUserPolicy"],
+            },
+        ],
+        discovers: &[],
+        reads: &[LAST_USED, LIST, ATTACHED, TAGS],
+        writes: &[UPDATE],
+        baseline: false,
+        visible_within: 0,
+        source: file!(),
+    };
+
+    type Target = Exposed;
+    type State = Keys;
+    type Change = Change;
+
+    fn connect(aws: &Clients) -> Self {
+        Self(principal::client(aws))
+    }
+
+    fn targets(signal: &Signal) -> Result<Vec<Exposed>, TargetError> {
+        if !Self::META.hears(signal) {
+            return Ok(Vec::new());
+        }
+        let refuse = |field, reason: &str| TargetError {
+            control: Self::META.id,
+            field,
+            reason: reason.to_owned(),
+        };
+        match &signal.trigger {
+            Trigger::Health { entities, .. } => {
+                let mut keys: Vec<_> = entities.iter().filter_map(|entity| key(entity)).collect();
+                keys.dedup();
+                if keys.is_empty() && !entities.iter().any(|entity| is_temporary(entity)) {
+                    return Err(refuse("detail.affectedEntities", "none of them is an access key"));
+                }
+                Ok(keys)
+            }
+            Trigger::GuardDuty { resource, .. } => {
+                let id = resource.pointer("/accessKeyDetails/accessKeyId").and_then(Value::as_str);
+                let kind = resource.pointer("/accessKeyDetails/userType").and_then(Value::as_str);
+                let of_user = id.filter(|_| kind == Some("IAMUser"));
+                Ok(of_user.and_then(key).into_iter().collect())
+            }
+            Trigger::ApiCall { parameters, .. } => {
+                let text = |name: &str| parameters.get(name).and_then(Value::as_str);
+                let is_other = text("policyArn").is_some_and(|arn| {
+                    arn.rsplit('/').next().is_some_and(|name| !name.starts_with(QUARANTINE))
+                });
+                if is_other {
+                    return Ok(Vec::new());
+                }
+                let user = text("userName").and_then(Principal::user);
+                let user = user.ok_or_else(|| {
+                    refuse("requestParameters.userName", "it is not the name of a user")
+                })?;
+                Ok(vec![Exposed::User(user)])
+            }
+            Trigger::Manual { resource, .. } => {
+                let text = resource.trim();
+                let user = Principal::parse(text, &signal.account)
+                    .filter(|principal| principal.kind == principal::Kind::User);
+                let named = key(text).or(user.map(Exposed::User));
+                let named = named.ok_or_else(|| {
+                    refuse("detail.resource", "it is neither a long-term key nor a user")
+                })?;
+                Ok(vec![named])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn assess(&self, exposed: &Exposed) -> Result<Option<Keys>, CallError> {
+        let (user, is_all) = match exposed {
+            Exposed::User(user) => {
+                let Some(is_quarantined) = self.is_quarantined(user).await? else {
+                    return Ok(None);
+                };
+                (user.clone(), is_quarantined)
+            }
+            Exposed::Key(key) => {
+                let used = self.0.get_access_key_last_used().access_key_id(key);
+                let used = used.send().await.during(LAST_USED);
+                // Of a key of another account, or of none, AWS says that access is denied.
+                let used = used.or_missing(&["NoSuchEntity"])?;
+                let name = used.and_then(|used| used.user_name);
+                let Some(user) = name.as_deref().and_then(Principal::user) else { return Ok(None) };
+                (user, false)
+            }
+        };
+        let keys = self.0.list_access_keys().user_name(&user.name).send().await.during(LIST);
+        // A user has at most two.
+        let Some(keys) = keys.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
+        let keys: BTreeMap<String, bool> = keys
+            .access_key_metadata
+            .into_iter()
+            .filter_map(|found| {
+                Some((found.access_key_id?, found.status == Some(StatusType::Active)))
+            })
+            .filter(|(id, _)| is_all || matches!(exposed, Exposed::Key(key) if key == id))
+            .collect();
+        if keys.is_empty() && matches!(exposed, Exposed::Key(_)) {
+            return Ok(None);
+        }
+        Ok(Some(Keys { user, keys, is_break_glass: false }))
+    }
+
+    fn inform(state: &mut Keys, background: &Background<'_, Keys>) {
+        state.is_break_glass = state.user.is_break_glass(background.trusted);
+    }
+
+    fn same(one: &Keys, other: &Keys) -> bool {
+        one.user == other.user && one.keys == other.keys
+    }
+
+    fn withheld(state: &Keys) -> Option<String> {
+        state.user.withheld(state.is_break_glass)
+    }
+
+    fn plan(found: &Keys) -> Plan<Change> {
+        let active = found.keys.iter().filter(|(_, active)| **active);
+        active.map(|(key, _)| found.change(key, false)).collect()
+    }
+
+    async fn apply(
+        &self,
+        _: &Exposed,
+        change: &Change,
+        _: &Progress<'_>,
+    ) -> Result<Option<String>, CallError> {
+        let status = if change.active { StatusType::Active } else { StatusType::Inactive };
+        let update = self.0.update_access_key().user_name(&change.user.name);
+        update.access_key_id(&change.key).status(status).send().await.during(UPDATE)?;
+        Ok(None)
+    }
+
+    fn revert(before: &Keys, after: &Keys) -> Plan<Change> {
+        let was_active = before.keys.iter().filter(|(_, active)| **active);
+        was_active
+            .filter(|(key, _)| after.keys.get(*key) == Some(&false))
+            .map(|(key, _)| before.change(key, true))
+            .collect()
+    }
+
+    fn describe(_: &Keys, change: &Change) -> Description {
+        let line = |active| {
+            let word = if active { "active" } else { "inactive" };
+            vec![format!("{} of {}: {word}", change.key, change.user)]
+        };
+        Description {
+            action: UPDATE.into(),
+            effect: Effect::Set,
+            minus: line(!change.active),
+            plus: line(change.active),
+        }
+    }
+
+    fn notes(state: &Keys) -> Vec<String> {
+        vec![format!("the key is of {}", state.user)]
+    }
+
+    fn console(exposed: &Exposed, region: &str) -> String {
+        let console = partition::console("iam", partition::first_region(region));
+        match exposed {
+            Exposed::User(user) => {
+                format!("{console}#/users/details/{}?section=security_credentials", user.name)
+            }
+            Exposed::Key(_) => format!("{console}#/users"),
+        }
+    }
+
+    /// Keys have no ARN of their own; this one is made in the way of the others.
+    fn arn(exposed: &Exposed, account: &str, region: &str) -> String {
+        let partition = partition::of(region);
+        match exposed {
+            Exposed::User(user) => user.arn(partition, account),
+            Exposed::Key(key) => format!("arn:{partition}:iam::{account}:access-key/{key}"),
+        }
+    }
+
+    async fn tags(&self, exposed: &Exposed) -> Result<BTreeMap<String, String>, CallError> {
+        let Some(found) = self.assess(exposed).await? else { return Ok(BTreeMap::new()) };
+        let tags = self.0.list_user_tags().user_name(&found.user.name);
+        let tags = tags.send().await.during(TAGS)?.tags;
+        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    }
+}
+
+impl ExposedKey {
+    /// Whether AWS's policy is attached. `None`: there is no such user.
+    async fn is_quarantined(&self, user: &Principal) -> Result<Option<bool>, CallError> {
+        let mut next = None;
+        loop {
+            let page = self.0.list_attached_user_policies().user_name(&user.name).set_marker(next);
+            let page = page.send().await.during(ATTACHED).or_missing(&["NoSuchEntity"])?;
+            let Some(page) = page else { return Ok(None) };
+            // A customer's own policy of that name says nothing.
+            let is_it = |arn: &str| arn.contains(&format!(":iam::aws:policy/{QUARANTINE}"));
+            let attached = page.attached_policies.unwrap_or_default();
+            if attached.iter().filter_map(|policy| policy.policy_arn()).any(is_it) {
+                return Ok(Some(true));
+            }
+            next = page.marker.filter(|_| page.is_truncated);
+            if next.is_none() {
+                return Ok(Some(false));
+            }
+        }
+    }
+}
+
+impl Keys {
+    fn change(&self, key: &str, active: bool) -> Change {
+        Change { user: self.user.clone(), key: key.to_owned(), active }
+    }
+}
+
+/// A long-term key of a user, by its id.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>
+fn key(text: &str) -> Option<Exposed> {
+    (text.starts_with("AKIA") && is_id(text)).then(|| Exposed::Key(text.to_owned()))
+}
+
+fn is_temporary(text: &str) -> bool {
+    text.starts_with("ASIA") && is_id(text)
+}
+
+fn is_id(text: &str) -> bool {
+    (16..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::User(user) => user.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::s3::tests::signal;
+
+    const KEY: &str = "AKIAQUELLSAMPLE00001";
+
+    fn named(trigger: Trigger) -> Result<Vec<String>, TargetError> {
+        Ok(ExposedKey::targets(&signal(trigger))?.iter().map(ToString::to_string).collect())
+    }
+
+    fn finding(id: &str, user_type: &str) -> Trigger {
+        Trigger::GuardDuty {
+            kind: "UnauthorizedAccess:IAMUser/TorIPCaller".into(),
+            severity: 5.0,
+            resource: json!({"accessKeyDetails": {"accessKeyId": id, "userType": user_type}}),
+            affected: json!(null),
+        }
+    }
+
+    fn attached(parameters: Value) -> Trigger {
+        Trigger::ApiCall {
+            service: "iam.amazonaws.com".into(),
+            name: "AttachUserPolicy".into(),
+            parameters,
+            response: json!(null),
+            resources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn long_term_keys_of_users_are_its_targets_and_nothing_else() {
+        let health = |entity: &str| Trigger::Health {
+            code: "AWS_RISK_CREDENTIALS_EXPOSED".into(),
+            entities: vec![entity.into()],
+        };
+        assert_eq!(named(health(KEY)).unwrap(), [KEY]);
+        assert_eq!(named(finding(KEY, "IAMUser")).unwrap(), [KEY]);
+        for other in [
+            health("ASIAQUELLSAMPLE00001"),
+            finding("ASIAQUELLSAMPLE00001", "IAMUser"),
+            finding("ASIAQUELLSAMPLE00001", "Role"),
+            finding(KEY, "Root"),
+        ] {
+            assert_eq!(named(other.clone()).unwrap(), [""; 0], "{other:?}");
+        }
+        assert!(named(health("i-0abc")).is_err());
+    }
+
+    #[test]
+    fn only_the_quarantine_of_aws_points_at_a_user() {
+        let arn = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3";
+        let found = named(attached(json!({"userName": "alice", "policyArn": arn})));
+        assert_eq!(found.unwrap(), ["user/alice"]);
+        let other =
+            json!({"userName": "alice", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"});
+        assert_eq!(named(attached(other)).unwrap(), [""; 0]);
+        assert!(named(attached(json!({"policyArn": arn, "userName": "a/b"}))).is_err());
+    }
+
+    #[test]
+    fn active_keys_are_deactivated_and_undo_knows_which() {
+        let keys = |first| Keys {
+            user: Principal::user("alice").unwrap(),
+            keys: [(KEY.to_owned(), first), ("AKIAQUELLSAMPLE00002".to_owned(), false)].into(),
+            is_break_glass: false,
+        };
+        let (before, after) = (keys(true), keys(false));
+        assert_eq!(ExposedKey::plan(&before).changes, [before.change(KEY, false)]);
+        assert!(ExposedKey::plan(&after).is_empty());
+        assert_eq!(ExposedKey::revert(&before, &after).changes, [before.change(KEY, true)]);
+        assert!(ExposedKey::withheld(&Keys { is_break_glass: true, ..before }).is_some());
+    }
+}
