@@ -346,16 +346,17 @@ impl HttpConnector for DenyingWrites {
         if !is_write(&request) {
             return self.0.call(request);
         }
-        let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied by the test</Message></Error></Errors><RequestID>r</RequestID></Response>";
+        let ec2 = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>denied by the test</Message></Error></Errors><RequestID>r</RequestID></Response>";
         let s3 = "<Error><Code>AccessDenied</Code><Message>denied by the test</Message></Error>";
         let json = r#"{"__type":"AccessDeniedException","message":"denied by the test"}"#;
-        let s3_control = format!("<ErrorResponse>{s3}<RequestId>r</RequestId></ErrorResponse>");
-        let is_s3_control = request.uri().contains("/v20180820/");
-        let body = match (target(&request), request.method()) {
-            (Some(_), _) => json,
-            (None, "POST") => body,
-            (None, _) if is_s3_control => &s3_control,
-            (None, _) => s3,
+        let query = format!("<ErrorResponse>{s3}<RequestId>r</RequestId></ErrorResponse>");
+        let body = match signed_for(&request) {
+            _ if target(&request).is_some() => json,
+            "ec2" => ec2,
+            "iam" => &query,
+            "s3" if request.uri().contains("/v20180820/") => &query,
+            "s3" => s3,
+            _ => json,
         };
         let status = StatusCode::try_from(403).expect("403 is a status");
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
@@ -368,7 +369,15 @@ fn target(request: &HttpRequest) -> Option<&str> {
     target.rsplit_once('.').map(|(_, operation)| operation)
 }
 
-/// S3 writes by method; EC2 says what it does in the body, others in a header.
+/// The service, by the scope of the request's credentials.
+fn signed_for(request: &HttpRequest) -> &str {
+    let header = request.headers().get("authorization").unwrap_or_default();
+    let scope = header.split_once("Credential=").map_or("", |(_, scope)| scope);
+    scope.split('/').nth(3).unwrap_or_default()
+}
+
+/// EC2 and IAM say what they do in the body, others in a header, and the rest by method: what GuardDuty reads with a POST
+/// ends in `/get`.
 fn is_write(request: &HttpRequest) -> bool {
     let is_read =
         |action: &str| ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
@@ -379,6 +388,6 @@ fn is_write(request: &HttpRequest) -> bool {
     let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
     match action {
         Some(action) => !is_read(action),
-        None => request.method() == "PUT" || request.method() == "DELETE",
+        None => request.method() != "GET" && !request.uri().ends_with("/get"),
     }
 }

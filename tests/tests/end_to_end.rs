@@ -26,7 +26,7 @@ use quell_tests::{
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "s3-exposure",
     "ec2-metadata",
     "image-exposure",

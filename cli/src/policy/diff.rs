@@ -213,6 +213,7 @@ fn of_trusted(old: &Trusted, new: &Trusted) -> Vec<Change> {
         ("trusted.organisations", [&old.organisations, &new.organisations]),
         ("trusted.cidrs", [&old.cidrs, &new.cidrs]),
         ("trusted.prefix_lists", [&old.prefix_lists, &new.prefix_lists]),
+        ("trusted.break_glass", [&old.break_glass, &new.break_glass]),
     ]
     .into_iter()
     .flat_map(|(name, lists)| of_list(name, lists))

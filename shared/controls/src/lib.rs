@@ -13,7 +13,7 @@ pub mod ebs;
 pub mod ec2;
 #[cfg(feature = "iam")]
 pub mod iam;
-#[cfg(feature = "s3")]
+#[cfg(any(feature = "iam", feature = "s3"))]
 pub mod policy;
 #[cfg(feature = "quell")]
 pub mod quell;

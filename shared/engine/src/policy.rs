@@ -97,6 +97,9 @@ pub struct Trusted {
     pub cidrs: Vec<String>,
     /// Ids of managed prefix lists, such as `pl-0a1b2c3d`.
     pub prefix_lists: Vec<String>,
+    /// ARNs of users and roles by which people get in when all else fails: nothing is done to these.
+    #[serde(default)]
+    pub break_glass: Vec<String>,
 }
 
 /// How often people hear of what repeats, and of what is routine.
@@ -167,6 +170,7 @@ impl Trusted {
         organisations: Vec::new(),
         cidrs: Vec::new(),
         prefix_lists: Vec::new(),
+        break_glass: Vec::new(),
     };
 }
 

@@ -8,7 +8,8 @@ use super::{Reader, Value, brief};
 
 impl Reader<'_> {
     pub(super) fn trusted(&mut self, value: &Value<'_>) -> Trusted {
-        const KEYS: &[&str] = &["accounts", "cidrs", "organisations", "prefix_lists"];
+        const KEYS: &[&str] =
+            &["accounts", "break_glass", "cidrs", "organisations", "prefix_lists"];
         let mut trusted = Trusted::default();
         let Some(table) = self.table(value, "trusted") else { return trusted };
         for (key, value) in table {
@@ -45,6 +46,17 @@ impl Reader<'_> {
                         }
                     });
                 }
+                "break_glass" => {
+                    trusted.break_glass = self.texts(value, "break_glass", |reader, arn, at| {
+                        if !is_principal(arn) {
+                            let arn = brief(arn);
+                            reader.complain(
+                                at,
+                                format!("`{arn}` is not the ARN of a user or a role such as `arn:aws:iam::123456789012:role/break-glass`"),
+                            );
+                        }
+                    });
+                }
                 _ => self.unknown_key(key, KEYS, " of those who are trusted"),
             }
         }
@@ -58,6 +70,22 @@ fn is_organisation(id: &str) -> bool {
         (10..=32).contains(&rest.len())
             && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     })
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
+fn is_principal(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else { return false };
+    let name = resource.strip_prefix("role/").or_else(|| resource.strip_prefix("user/"));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.split('/').all(|part| !part.is_empty())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b))
+    };
+    ["aws", "aws-cn", "aws-us-gov"].contains(partition)
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit())
+        && name.is_some_and(is_name)
 }
 
 fn is_prefix_list(id: &str) -> bool {
@@ -121,6 +149,7 @@ accounts = ["111122223333"]
 organisations = ["o-a1b2c3d4e5"]
 cidrs = ["203.0.113.0/24", "198.51.100.7/32", "10.0.0.0/8", "2001:db8::/32", "fc00::/7"]
 prefix_lists = ["pl-0a1b2c3d", "pl-0a1b2c3d4e5f67890"]
+break_glass = ["arn:aws:iam::111122223333:role/emergency/break-glass"]
 "#,
         )
         .unwrap();
@@ -128,6 +157,8 @@ prefix_lists = ["pl-0a1b2c3d", "pl-0a1b2c3d4e5f67890"]
         assert_eq!(policy.trusted.organisations, ["o-a1b2c3d4e5"]);
         assert_eq!(policy.trusted.cidrs.len(), 5);
         assert_eq!(policy.trusted.prefix_lists, ["pl-0a1b2c3d", "pl-0a1b2c3d4e5f67890"]);
+        let break_glass = ["arn:aws:iam::111122223333:role/emergency/break-glass"];
+        assert_eq!(policy.trusted.break_glass, break_glass);
         assert_eq!(checked("").unwrap().trusted, Trusted::NOBODY);
     }
 
@@ -150,6 +181,14 @@ prefix_lists = ["pl-0a1b2c3d", "pl-0a1b2c3d4e5f67890"]
             (
                 "prefix_lists = [\"pl-office\"]",
                 "`pl-office` is not the id of a prefix list such as `pl-0a1b2c3d4e5f67890`",
+            ),
+            (
+                "break_glass = [\"arn:aws:iam::111122223333:role/*\"]",
+                "`arn:aws:iam::111122223333:role/*` is not the ARN of a user or a role such as `arn:aws:iam::123456789012:role/break-glass`",
+            ),
+            (
+                "break_glass = [\"arn:aws:sts::111122223333:assumed-role/a/b\"]",
+                "`arn:aws:sts::111122223333:assumed-role/a/b` is not the ARN of a user or a role such as `arn:aws:iam::123456789012:role/break-glass`",
             ),
             ("cidrs = []", "`cidrs` is empty; leave it out"),
             ("cidrs = [\"203.0.113.7\"]", "`203.0.113.7` is one address; write `203.0.113.7/32`"),

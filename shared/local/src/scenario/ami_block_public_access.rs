@@ -7,7 +7,7 @@ use crate::{Cloud, cloud::REGION};
 
 const SAMPLE: &str = include_str!("../../../../events/ami-block-public-access/violating.json");
 
-pub(super) async fn stage(cloud: &Cloud) -> Result<Staged, Error> {
+pub(super) async fn stage(cloud: &Cloud, _: &str) -> Result<Staged, Error> {
     cloud.ec2.disable_image_block_public_access().send().await?;
     Ok(Staged {
         control: "ami-block-public-access",
@@ -16,12 +16,12 @@ pub(super) async fn stage(cloud: &Cloud) -> Result<Staged, Error> {
     })
 }
 
-pub(super) async fn is_violating(cloud: &Cloud) -> Result<bool, Error> {
+pub(super) async fn is_violating(cloud: &Cloud, _: &str) -> Result<bool, Error> {
     let found = cloud.ec2.get_image_block_public_access_state().send().await?;
     Ok(found.image_block_public_access_state() == Some("unblocked"))
 }
 
-pub(super) async fn snapshot(cloud: &Cloud) -> Result<Value, Error> {
+pub(super) async fn snapshot(cloud: &Cloud, _: &str) -> Result<Value, Error> {
     let found = cloud.ec2.get_image_block_public_access_state().send().await?;
     Ok(json!({"state": found.image_block_public_access_state()}))
 }

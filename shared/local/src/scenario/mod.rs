@@ -50,6 +50,76 @@ mod vpc_flow_logs;
 mod vpc_nacl_open_ingress;
 mod vpc_subnet_public_ip;
 
+/// What there is for each control, by its id: its module here, and its sample `events/<control>/violating.json`.
+macro_rules! scenarios {
+    ($($control:literal => $scenario:ident,)*) => {
+        fn sample_of(control: &str) -> Result<&'static str, Error> {
+            match control {
+                $($control => Ok(include_str!(
+                    concat!("../../../../events/", $control, "/violating.json")
+                )),)*
+                other => Err(format!("no scenario for control {other}").into()),
+            }
+        }
+
+        /// Makes the bad state of a control. `name` is unique among the stagings of one emulator.
+        pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, Error> {
+            match control {
+                $($control => $scenario::stage(cloud, name).await,)*
+                other => Err(format!("no scenario for control {other}").into()),
+            }
+        }
+
+        /// Whether the resource of [`stage`] is still in its bad state.
+        pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error> {
+            match staged.control {
+                $($control => $scenario::is_violating(cloud, &staged.resource).await,)*
+                other => Err(format!("no scenario for control {other}").into()),
+            }
+        }
+
+        /// Everything about the resource of [`stage`] that a remediation could touch.
+        pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
+            match staged.control {
+                $($control => $scenario::snapshot(cloud, &staged.resource).await,)*
+                other => Err(format!("no scenario for control {other}").into()),
+            }
+        }
+    };
+}
+
+scenarios! {
+    "ami-block-public-access" => ami_block_public_access,
+    "ami-public-image" => ami_public_image,
+    "ami-shared-image" => ami_shared_image,
+    "cloudtrail-logging" => cloudtrail_logging,
+    "cloudtrail-weakened" => cloudtrail_weakened,
+    "ebs-default-encryption" => ebs_default_encryption,
+    "ebs-public-snapshot" => ebs_public_snapshot,
+    "ebs-shared-snapshot" => ebs_shared_snapshot,
+    "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access,
+    "ec2-imdsv2" => ec2_imdsv2,
+    "ec2-quarantine" => ec2_quarantine,
+    "iam-exposed-key" => iam_exposed_key,
+    "quell-rule-disabled" => quell_rule_disabled,
+    "quell-tampered" => quell_tampered,
+    "s3-account-public-access" => s3_account_public_access,
+    "s3-block-public-access" => s3_block_public_access,
+    "s3-cross-account-policy" => s3_cross_account_policy,
+    "s3-destructive-lifecycle" => s3_destructive_lifecycle,
+    "s3-encryption" => s3_encryption,
+    "s3-foreign-replication" => s3_foreign_replication,
+    "s3-public-acl" => s3_public_acl,
+    "s3-public-object" => s3_public_object,
+    "s3-public-policy" => s3_public_policy,
+    "s3-versioning" => s3_versioning,
+    "sg-default-rules" => sg_default_rules,
+    "sg-open-ingress" => sg_open_ingress,
+    "vpc-flow-logs" => vpc_flow_logs,
+    "vpc-nacl-open-ingress" => vpc_nacl_open_ingress,
+    "vpc-subnet-public-ip" => vpc_subnet_public_ip,
+}
+
 /// What of a control's world only our own patches of the emulator show (`emulator/patches`), by control: no emulator made
 /// by others has proven it.
 pub const OWN_EMULATION: &[(&str, &str)] = &[
@@ -88,70 +158,7 @@ impl Staged {
     /// Another sample event of the control, about this resource: every text that the staging replaced in
     /// `violating.json` is replaced in it too.
     pub fn about_it(&self, sample: &str) -> Result<String, Error> {
-        let violating = match self.control {
-            "cloudtrail-logging" => {
-                include_str!("../../../../events/cloudtrail-logging/violating.json")
-            }
-            "cloudtrail-weakened" => cloudtrail_weakened::SAMPLE,
-            "ec2-imdsv2" => include_str!("../../../../events/ec2-imdsv2/violating.json"),
-            "ec2-quarantine" => include_str!("../../../../events/ec2-quarantine/violating.json"),
-            "iam-exposed-key" => iam_exposed_key::SAMPLE,
-            "quell-rule-disabled" => {
-                include_str!("../../../../events/quell-rule-disabled/violating.json")
-            }
-            "quell-tampered" => include_str!("../../../../events/quell-tampered/violating.json"),
-            "s3-block-public-access" => {
-                include_str!("../../../../events/s3-block-public-access/violating.json")
-            }
-            "s3-public-acl" => include_str!("../../../../events/s3-public-acl/violating.json"),
-            "s3-public-policy" => {
-                include_str!("../../../../events/s3-public-policy/violating.json")
-            }
-            "sg-open-ingress" => include_str!("../../../../events/sg-open-ingress/violating.json"),
-            "ebs-public-snapshot" => {
-                include_str!("../../../../events/ebs-public-snapshot/violating.json")
-            }
-            "ebs-shared-snapshot" => {
-                include_str!("../../../../events/ebs-shared-snapshot/violating.json")
-            }
-            "ami-public-image" => {
-                include_str!("../../../../events/ami-public-image/violating.json")
-            }
-            "ami-shared-image" => {
-                include_str!("../../../../events/ami-shared-image/violating.json")
-            }
-            "ebs-default-encryption" => {
-                include_str!("../../../../events/ebs-default-encryption/violating.json")
-            }
-            "ebs-snapshot-block-public-access" => {
-                include_str!("../../../../events/ebs-snapshot-block-public-access/violating.json")
-            }
-            "ami-block-public-access" => {
-                include_str!("../../../../events/ami-block-public-access/violating.json")
-            }
-            "vpc-subnet-public-ip" => vpc_subnet_public_ip::SAMPLE,
-            "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::SAMPLE,
-            "sg-default-rules" => sg_default_rules::SAMPLE,
-            "vpc-flow-logs" => vpc_flow_logs::SAMPLE,
-            "s3-versioning" => include_str!("../../../../events/s3-versioning/violating.json"),
-            "s3-encryption" => include_str!("../../../../events/s3-encryption/violating.json"),
-            "s3-destructive-lifecycle" => {
-                include_str!("../../../../events/s3-destructive-lifecycle/violating.json")
-            }
-            "s3-account-public-access" => {
-                include_str!("../../../../events/s3-account-public-access/violating.json")
-            }
-            "s3-cross-account-policy" => {
-                include_str!("../../../../events/s3-cross-account-policy/violating.json")
-            }
-            "s3-public-object" => {
-                include_str!("../../../../events/s3-public-object/violating.json")
-            }
-            "s3-foreign-replication" => {
-                include_str!("../../../../events/s3-foreign-replication/violating.json")
-            }
-            other => return Err(format!("no scenario for control {other}").into()),
-        };
+        let violating = sample_of(self.control)?;
         let mut pairs = Vec::new();
         differing(&serde_json::from_str(violating)?, &self.event, &mut pairs);
         // The longest first: an ARN before the name in it.
@@ -198,42 +205,6 @@ fn differing(one: &Value, other: &Value, pairs: &mut Vec<(String, String)>) {
     }
 }
 
-/// Makes the bad state of a control. `name` is unique among the stagings of one emulator.
-pub async fn stage(cloud: &Cloud, control: &str, name: &str) -> Result<Staged, Error> {
-    match control {
-        "cloudtrail-logging" => cloudtrail_logging::stage(cloud, name).await,
-        "cloudtrail-weakened" => cloudtrail_weakened::stage(cloud, name).await,
-        "ec2-imdsv2" => ec2_imdsv2::stage(cloud, name).await,
-        "ec2-quarantine" => ec2_quarantine::stage(cloud, name).await,
-        "iam-exposed-key" => iam_exposed_key::stage(cloud, name).await,
-        "quell-rule-disabled" => quell_rule_disabled::stage(cloud, name).await,
-        "quell-tampered" => quell_tampered::stage(cloud, name).await,
-        "s3-block-public-access" => s3_block_public_access::stage(cloud, name).await,
-        "s3-public-acl" => s3_public_acl::stage(cloud, name).await,
-        "s3-public-policy" => s3_public_policy::stage(cloud, name).await,
-        "sg-open-ingress" => sg_open_ingress::stage(cloud, name).await,
-        "ebs-public-snapshot" => ebs_public_snapshot::stage(cloud, name).await,
-        "ebs-shared-snapshot" => ebs_shared_snapshot::stage(cloud, name).await,
-        "ami-public-image" => ami_public_image::stage(cloud, name).await,
-        "ami-shared-image" => ami_shared_image::stage(cloud, name).await,
-        "ebs-default-encryption" => ebs_default_encryption::stage(cloud).await,
-        "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access::stage(cloud).await,
-        "ami-block-public-access" => ami_block_public_access::stage(cloud).await,
-        "vpc-subnet-public-ip" => vpc_subnet_public_ip::stage(cloud, name).await,
-        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::stage(cloud, name).await,
-        "sg-default-rules" => sg_default_rules::stage(cloud, name).await,
-        "vpc-flow-logs" => vpc_flow_logs::stage(cloud, name).await,
-        "s3-versioning" => s3_versioning::stage(cloud, name).await,
-        "s3-encryption" => s3_encryption::stage(cloud, name).await,
-        "s3-destructive-lifecycle" => s3_destructive_lifecycle::stage(cloud, name).await,
-        "s3-account-public-access" => s3_account_public_access::stage(cloud, name).await,
-        "s3-cross-account-policy" => s3_cross_account_policy::stage(cloud, name).await,
-        "s3-public-object" => s3_public_object::stage(cloud, name).await,
-        "s3-foreign-replication" => s3_foreign_replication::stage(cloud, name).await,
-        other => Err(format!("no scenario for control {other}").into()),
-    }
-}
-
 /// Makes the bad state of `sg-open-ingress` in a group with as many rules as AWS grants at most, each with words of its
 /// own: more than the ledger keeps.
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-security-groups>
@@ -268,84 +239,6 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
 /// Makes the bad state of `vpc-flow-logs` with a flow log that delivered to a bucket: that takes other rights.
 pub async fn stage_flow_log_to_bucket(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     vpc_flow_logs::stage_to_bucket(cloud, name).await
-}
-
-/// Whether the resource of [`stage`] is still in its bad state.
-pub async fn is_violating(cloud: &Cloud, staged: &Staged) -> Result<bool, Error> {
-    let resource = &staged.resource;
-    match staged.control {
-        "cloudtrail-logging" => cloudtrail_logging::is_violating(cloud, resource).await,
-        "cloudtrail-weakened" => cloudtrail_weakened::is_violating(cloud, resource).await,
-        "ec2-imdsv2" => ec2_imdsv2::is_violating(cloud, resource).await,
-        "ec2-quarantine" => ec2_quarantine::is_violating(cloud, resource).await,
-        "iam-exposed-key" => iam_exposed_key::is_violating(cloud, resource).await,
-        "quell-rule-disabled" => quell_rule_disabled::is_violating(cloud, resource).await,
-        "quell-tampered" => quell_tampered::is_violating(cloud, resource).await,
-        "s3-block-public-access" => s3_block_public_access::is_violating(cloud, resource).await,
-        "s3-public-acl" => s3_public_acl::is_violating(cloud, resource).await,
-        "s3-public-policy" => s3_public_policy::is_violating(cloud, resource).await,
-        "sg-open-ingress" => sg_open_ingress::is_violating(cloud, resource).await,
-        "ebs-public-snapshot" => ebs_public_snapshot::is_violating(cloud, resource).await,
-        "ebs-shared-snapshot" => ebs_shared_snapshot::is_violating(cloud, resource).await,
-        "ami-public-image" => ami_public_image::is_violating(cloud, resource).await,
-        "ami-shared-image" => ami_shared_image::is_violating(cloud, resource).await,
-        "ebs-default-encryption" => ebs_default_encryption::is_violating(cloud).await,
-        "ebs-snapshot-block-public-access" => {
-            ebs_snapshot_block_public_access::is_violating(cloud).await
-        }
-        "ami-block-public-access" => ami_block_public_access::is_violating(cloud).await,
-        "vpc-subnet-public-ip" => vpc_subnet_public_ip::is_violating(cloud, resource).await,
-        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::is_violating(cloud, resource).await,
-        "sg-default-rules" => sg_default_rules::is_violating(cloud, resource).await,
-        "vpc-flow-logs" => vpc_flow_logs::is_violating(cloud, resource).await,
-        "s3-versioning" => s3_versioning::is_violating(cloud, resource).await,
-        "s3-encryption" => s3_encryption::is_violating(cloud, resource).await,
-        "s3-destructive-lifecycle" => s3_destructive_lifecycle::is_violating(cloud, resource).await,
-        "s3-account-public-access" => s3_account_public_access::is_violating(cloud, resource).await,
-        "s3-cross-account-policy" => s3_cross_account_policy::is_violating(cloud, resource).await,
-        "s3-public-object" => s3_public_object::is_violating(cloud, resource).await,
-        "s3-foreign-replication" => s3_foreign_replication::is_violating(cloud, resource).await,
-        other => Err(format!("no scenario for control {other}").into()),
-    }
-}
-
-/// Everything about the resource that a remediation could touch.
-pub async fn snapshot(cloud: &Cloud, staged: &Staged) -> Result<Value, Error> {
-    let resource = &staged.resource;
-    match staged.control {
-        "cloudtrail-logging" => cloudtrail_logging::snapshot(cloud, resource).await,
-        "cloudtrail-weakened" => cloudtrail_weakened::snapshot(cloud, resource).await,
-        "ec2-imdsv2" => ec2_imdsv2::snapshot(cloud, resource).await,
-        "ec2-quarantine" => ec2_quarantine::snapshot(cloud, resource).await,
-        "iam-exposed-key" => iam_exposed_key::snapshot(cloud, resource).await,
-        "quell-rule-disabled" => quell_rule_disabled::snapshot(cloud, resource).await,
-        "quell-tampered" => quell_tampered::snapshot(cloud, resource).await,
-        "s3-block-public-access" => s3_block_public_access::snapshot(cloud, resource).await,
-        "s3-public-acl" => s3_public_acl::snapshot(cloud, resource).await,
-        "s3-public-policy" => s3_public_policy::snapshot(cloud, resource).await,
-        "sg-open-ingress" => sg_open_ingress::snapshot(cloud, resource).await,
-        "ebs-public-snapshot" => ebs_public_snapshot::snapshot(cloud, resource).await,
-        "ebs-shared-snapshot" => ebs_shared_snapshot::snapshot(cloud, resource).await,
-        "ami-public-image" => ami_public_image::snapshot(cloud, resource).await,
-        "ami-shared-image" => ami_shared_image::snapshot(cloud, resource).await,
-        "ebs-default-encryption" => ebs_default_encryption::snapshot(cloud).await,
-        "ebs-snapshot-block-public-access" => {
-            ebs_snapshot_block_public_access::snapshot(cloud).await
-        }
-        "ami-block-public-access" => ami_block_public_access::snapshot(cloud).await,
-        "vpc-subnet-public-ip" => vpc_subnet_public_ip::snapshot(cloud, resource).await,
-        "vpc-nacl-open-ingress" => vpc_nacl_open_ingress::snapshot(cloud, resource).await,
-        "sg-default-rules" => sg_default_rules::snapshot(cloud, resource).await,
-        "vpc-flow-logs" => vpc_flow_logs::snapshot(cloud, resource).await,
-        "s3-versioning" => s3_versioning::snapshot(cloud, resource).await,
-        "s3-encryption" => s3_encryption::snapshot(cloud, resource).await,
-        "s3-destructive-lifecycle" => s3_destructive_lifecycle::snapshot(cloud, resource).await,
-        "s3-account-public-access" => s3_account_public_access::snapshot(cloud, resource).await,
-        "s3-cross-account-policy" => s3_cross_account_policy::snapshot(cloud, resource).await,
-        "s3-public-object" => s3_public_object::snapshot(cloud, resource).await,
-        "s3-foreign-replication" => s3_foreign_replication::snapshot(cloud, resource).await,
-        other => Err(format!("no scenario for control {other}").into()),
-    }
 }
 
 #[cfg(test)]

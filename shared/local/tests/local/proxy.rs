@@ -86,7 +86,8 @@ async fn calls_are_named_as_the_sdk_names_them() {
     sent.sort();
     assert_eq!(logged, sent);
     let services: BTreeSet<_> = sent.iter().map(|(service, _)| service.as_str()).collect();
-    let all = ["CloudTrail", "DynamoDB", "EC2", "EventBridge", "S3", "S3 Control", "SNS", "SQS"];
+    let all =
+        ["CloudTrail", "DynamoDB", "EC2", "EventBridge", "IAM", "S3", "S3 Control", "SNS", "SQS"];
     assert_eq!(services, BTreeSet::from(all));
 }
 
@@ -734,11 +735,17 @@ impl Sent {
         }
         Cloud {
             cloudtrail: noted!(cloudtrail, aws_sdk_cloudtrail),
+            cloudwatch: noted!(cloudwatch, aws_sdk_cloudwatch),
+            config: noted!(config, aws_sdk_config),
             dynamodb: noted!(dynamodb, aws_sdk_dynamodb),
             ec2: noted!(ec2, aws_sdk_ec2),
             events: noted!(events, aws_sdk_eventbridge),
+            guardduty: noted!(guardduty, aws_sdk_guardduty),
+            iam: noted!(iam, aws_sdk_iam),
+            logs: noted!(logs, aws_sdk_cloudwatchlogs),
             s3: noted!(s3, aws_sdk_s3),
             s3control: noted!(s3control, aws_sdk_s3control),
+            securityhub: noted!(securityhub, aws_sdk_securityhub),
             sns: noted!(sns, aws_sdk_sns),
             sqs: noted!(sqs, aws_sdk_sqs),
             ..cloud.clone()
