@@ -1,5 +1,7 @@
 //! AWS's partitions: by the region, what ARNs begin with and where the console is.
 
+pub(crate) use quell_engine::aws::first_region;
+
 /// The second part of every ARN of this region.
 pub(crate) fn of(region: &str) -> &'static str {
     if region.starts_with("cn-") {
@@ -8,15 +10,6 @@ pub(crate) fn of(region: &str) -> &'static str {
         "aws-us-gov"
     } else {
         "aws"
-    }
-}
-
-/// Where the partition's global data lives.
-pub(crate) fn first_region(region: &str) -> &'static str {
-    match of(region) {
-        "aws-cn" => "cn-north-1",
-        "aws-us-gov" => "us-gov-west-1",
-        _ => "us-east-1",
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{CallError, Clients, Listen, Signal, policy::Trusted, text};
+use crate::{CallError, Clients, Listen, Signal, aws::first_region, policy::Trusted, text};
 
 /// One rule about one kind of resource, with its remediation.
 ///
@@ -18,6 +18,10 @@ use crate::{CallError, Clients, Listen, Signal, policy::Trusted, text};
 #[allow(async_fn_in_trait)] // Chosen statically and run on one thread: no caller needs `Send`.
 pub trait Control: Sized + 'static {
     const META: Meta;
+
+    /// Whether its resources are in no region, as IAM's are: their records, locks and baselines are of the partition's first,
+    /// where CloudTrail tells of them, whoever finds them.
+    const IS_GLOBAL: bool = false;
 
     /// The resource, parsed into a typed value. `Display` is its name as people know it (bucket name, instance id).
     type Target: Clone + Debug + Display + PartialEq + Serialize + DeserializeOwned;
@@ -139,6 +143,11 @@ pub trait Control: Sized + 'static {
     fn resume(changes: &[Self::Change], _made: &[Option<String>]) -> Vec<usize> {
         (0..changes.len()).collect()
     }
+}
+
+/// The region of the control's resources, seen from this one.
+pub(crate) fn region_of<C: Control>(region: &str) -> &str {
+    if C::IS_GLOBAL { first_region(region) } else { region }
 }
 
 /// What Quell knows beside the resource.

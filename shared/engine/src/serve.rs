@@ -1,6 +1,7 @@
 //! A function: its controls behind the Lambda Runtime API.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     env,
     sync::Arc,
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::{
     Actor, CallError, Clients, Control, Meta, Outcome, Report, Signal, Trigger,
     aws::CALL_TIME,
+    control::region_of,
     error::{EventFailure, Failure},
     evaluate::Engine,
     ledger::{Ledger, Record, Verb},
@@ -263,6 +265,7 @@ macro_rules! controls {
             ) -> Vec<Result<Report, Failure>> {
                 let mut ended = Vec::new();
                 $(
+                    let signal = &*placed::<$control>(signal);
                     // What one control cannot read does not keep the others from their work.
                     let targets = $control::targets(signal).unwrap_or_else(|error| {
                         ended.push(Err(error.into()));
@@ -355,6 +358,15 @@ macro_rules! controls {
     };
 }
 
+/// The signal in the region of the control's resources.
+fn placed<C: Control>(signal: &Signal) -> Cow<'_, Signal> {
+    let region = region_of::<C>(&signal.region);
+    if region == signal.region {
+        return Cow::Borrowed(signal);
+    }
+    Cow::Owned(Signal { region: region.to_owned(), ..signal.clone() })
+}
+
 /// For functions, and for programs that serve every control.
 macro_rules! controls_up_to {
     () => {};
@@ -366,7 +378,8 @@ macro_rules! controls_up_to {
 
 controls_up_to!(
     A, B, C, D, E, F, G, H, I, J, K, L, M, N, O, P, Q, R, S, T, U, V, W, X, Y, Z, Aa, Bb, Cc, Dd,
-    Ee, Ff
+    Ee, Ff, Gg, Hh, Ii, Jj, Kk, Ll, Mm, Nn, Oo, Pp, Qq, Rr, Ss, Tt, Uu, Vv, Ww, Xx, Yy, Zz, A1, B1,
+    C1, D1, E1, F1, G1, H1, I1, J1, K1, L1, M1, N1, O1, P1, Q1, R1, S1, T1
 );
 
 /// A person named what is not there, or nothing that the control looks at: no error of the function's.

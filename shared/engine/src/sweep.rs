@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::{
     Background, CallError, CallErrorKind, Clients, Control, Outcome, Plan, Report, Signal, Trigger,
     brakes::{self, Counted},
+    control::region_of,
     error::EventFailure,
     evaluate::{Engine, first_record},
     ledger::{
@@ -357,7 +358,7 @@ impl<'a> Round<'a> {
         state: &Informed<C::State>,
         plan: &Plan<C::Change>,
     ) -> Result<(Signal, Option<Record>), LedgerError> {
-        let (account, region) = (&self.signal.account, &self.signal.region);
+        let (account, region) = (&self.signal.account, region_of::<C>(&self.signal.region));
         let arn = C::arn(target, account, region);
         let lock = LockKey { account, region, arn: &arn };
         let fixed = self.engine.ledger.last_fix(C::META.id, &lock).await?;
@@ -377,6 +378,7 @@ impl<'a> Round<'a> {
             actor: None,
             request_id: None,
             finding: None,
+            region: region.to_owned(),
             ..self.signal.clone()
         };
         let was_left = self.course.left_before.contains(C::META.id, name);
@@ -468,7 +470,7 @@ impl<'a> Round<'a> {
         Baselined {
             control: C::META.id,
             account: &self.signal.account,
-            region: &self.signal.region,
+            region: region_of::<C>(&self.signal.region),
             resource: name,
         }
     }

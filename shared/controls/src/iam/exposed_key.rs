@@ -104,6 +104,8 @@ impl Control for ExposedKey {
         source: file!(),
     };
 
+    const IS_GLOBAL: bool = true;
+
     type Target = Exposed;
     type State = Keys;
     type Change = Change;
