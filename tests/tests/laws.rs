@@ -136,6 +136,27 @@ async fn what_is_not_quells_to_change_is_told_with_the_reason_whatever_the_mode(
     }
 }
 
+/// A person names a user to a stack in Ireland, and CloudTrail tells of the user in Virginia: it is the same resource.
+#[tokio::test]
+async fn what_is_in_no_region_is_of_the_partitions_first_whoever_finds_it() {
+    let rig = Rig::start().await;
+    let staged = staged(&rig, "iam-exposed-key").await;
+    for region in [REGION, "us-east-1"] {
+        let event = json!({
+            "source": "quell.manual", "id": region,
+            "detail": {
+                "control": staged.control, "resource": staged.resource,
+                "account": ACCOUNT, "region": region,
+            },
+        });
+
+        let report = rig.deliver(Mode::Observe, &event).await.unwrap().results.remove(0);
+
+        let record = rig.ledger.read(&report.record.unwrap()).await.unwrap().unwrap();
+        assert_eq!(record.intent.region, "us-east-1");
+    }
+}
+
 /// The names of all resources that a control looks at, page by page.
 async fn discovered<C: Control>(rig: &Rig) -> Vec<String> {
     let control = C::connect(&rig.aws);
