@@ -785,6 +785,7 @@ async fn rests(scene: &Scene, id: &str, wanted: Status) -> Result<(), Failed> {
 fn service(control: &str) -> &'static str {
     match control.split('-').next() {
         Some("cloudtrail") => "CloudTrail",
+        Some("iam") => "IAM",
         Some("quell") => "EventBridge",
         Some("s3") if control == "s3-account-public-access" => "S3 Control",
         Some("s3") => "S3",
@@ -797,6 +798,8 @@ fn nothing(control: &str) -> &'static str {
     match service(control) {
         "CloudTrail" => "no-such-trail",
         "EventBridge" => "quell-no-such-rule",
+        "IAM" if control == "iam-exposed-key" => "AKIAQUELLNOSUCHKEY00",
+        "IAM" => "user/no-such-user",
         "S3" if control == "s3-public-object" => "quell-no-such-bucket/object",
         "S3" => "quell-no-such-bucket",
         _ if control.starts_with("sg-") => "sg-0123456789abcdef0",
@@ -824,6 +827,23 @@ async fn tag(scene: &Scene, staged: &Staged) {
             let tag = aws_sdk_eventbridge::types::Tag::builder().key(key).value(value);
             let add = scene.cloud.events.tag_resource().resource_arn(arn("events", "rule"));
             add.tags(tag.build().unwrap()).send().await.unwrap();
+        }
+        "IAM" => {
+            let tag = aws_sdk_iam::types::Tag::builder().key(key).value(value).build().unwrap();
+            let iam = &scene.cloud.iam;
+            match resource.split_once('/') {
+                Some(("role", role)) => {
+                    iam.tag_role().role_name(role).tags(tag).send().await.map(drop).unwrap();
+                }
+                Some((_, user)) => {
+                    iam.tag_user().user_name(user).tags(tag).send().await.map(drop).unwrap();
+                }
+                None => {
+                    let used = iam.get_access_key_last_used().access_key_id(resource);
+                    let user = used.send().await.unwrap().user_name.unwrap();
+                    iam.tag_user().user_name(user).tags(tag).send().await.map(drop).unwrap();
+                }
+            }
         }
         "S3" => {
             let tag = aws_sdk_s3::types::Tag::builder().key(key).value(value).build().unwrap();

@@ -244,7 +244,7 @@ impl Scene {
         let event = json!({
             "source": "quell.operator",
             "id": format!("{:032x}", fastrand::u128(..)),
-            "detail": {"record": record.id, "account": ACCOUNT, "region": REGION},
+            "detail": {"record": record.id, "account": ACCOUNT, "region": record.intent.region},
         });
         self.deliver(&record.intent.control, &event).await
     }
