@@ -99,6 +99,8 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
+    ("iam-second-key", "FP, CB"),
+    ("iam-stale-key", "CB, FP, HM, SV, CC, SSM, ASR, PA"),
     ("quell-rule-disabled", ""),
     ("quell-tampered", ""),
     ("vpc-subnet-public-ip", "SSM, ASR"),

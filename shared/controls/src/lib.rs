@@ -67,6 +67,8 @@ pub static REGISTRY: &[&Meta] = &[
     &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
     &ami::block_public_access::BlockPublicAccess::META,
     &iam::exposed_key::ExposedKey::META,
+    &iam::second_key::SecondKey::META,
+    &iam::stale_key::StaleKey::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -101,6 +103,8 @@ pub type All = (
     ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
     ami::block_public_access::BlockPublicAccess,
     iam::exposed_key::ExposedKey,
+    iam::second_key::SecondKey,
+    iam::stale_key::StaleKey,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -143,7 +147,9 @@ macro_rules! with_control {
             $crate::ebs::default_encryption::DefaultEncryption,
             $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
             $crate::ami::block_public_access::BlockPublicAccess,
-            $crate::iam::exposed_key::ExposedKey
+            $crate::iam::exposed_key::ExposedKey,
+            $crate::iam::second_key::SecondKey,
+            $crate::iam::stale_key::StaleKey
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

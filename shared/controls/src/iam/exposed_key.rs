@@ -23,13 +23,16 @@ use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_iam::{Client, types::StatusType};
 use quell_engine::{
-    Background, CallError, Clients, Control, Description, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
+    Background, CallError, Clients, Control, Description, During, Listen, Meta, Plan, Progress,
+    Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::principal::{self, Principal};
+use super::{
+    access_key::{self, KeyId, Switch},
+    principal::{self, Principal},
+};
 use crate::partition;
 
 pub struct ExposedKey(Client);
@@ -38,7 +41,7 @@ pub struct ExposedKey(Client);
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exposed {
-    Key(String),
+    Key(KeyId),
     User(Principal),
 }
 
@@ -46,25 +49,13 @@ pub enum Exposed {
 pub struct Keys {
     pub user: Principal,
     /// The keys that are exposed, and whether each is active.
-    pub keys: BTreeMap<String, bool>,
+    pub keys: BTreeMap<KeyId, bool>,
     /// Whether people get in by this user when all else fails.
     #[serde(default)]
     pub is_break_glass: bool,
 }
 
-/// One key that is to be active, or not.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Change {
-    pub user: Principal,
-    pub key: String,
-    pub active: bool,
-}
-
-const LAST_USED: &str = "iam:GetAccessKeyLastUsed";
 const ATTACHED: &str = "iam:ListAttachedUserPolicies";
-const LIST: &str = "iam:ListAccessKeys";
-const TAGS: &str = "iam:ListUserTags";
-const UPDATE: &str = "iam:UpdateAccessKey";
 
 /// `AWSCompromisedKeyQuarantine`, `…V2`, `…V3`.
 /// <https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCompromisedKeyQuarantineV3.html>
@@ -97,8 +88,8 @@ impl Control for ExposedKey {
             },
         ],
         discovers: &[],
-        reads: &[LAST_USED, LIST, ATTACHED, TAGS],
-        writes: &[UPDATE],
+        reads: &[access_key::LAST_USED, access_key::LIST, ATTACHED, access_key::TAGS],
+        writes: &[access_key::UPDATE],
         baseline: false,
         visible_within: 0,
         source: file!(),
@@ -108,7 +99,7 @@ impl Control for ExposedKey {
 
     type Target = Exposed;
     type State = Keys;
-    type Change = Change;
+    type Change = Switch;
 
     fn connect(aws: &Clients) -> Self {
         Self(principal::client(aws))
@@ -127,7 +118,9 @@ impl Control for ExposedKey {
             Trigger::Health { entities, .. } => {
                 let mut keys: Vec<_> = entities.iter().filter_map(|entity| key(entity)).collect();
                 keys.dedup();
-                if keys.is_empty() && !entities.iter().any(|entity| is_temporary(entity)) {
+                if keys.is_empty()
+                    && !entities.iter().any(|entity| access_key::is_temporary(entity))
+                {
                     return Err(refuse("detail.affectedEntities", "none of them is an access key"));
                 }
                 Ok(keys)
@@ -155,7 +148,7 @@ impl Control for ExposedKey {
             Trigger::Manual { resource, .. } => {
                 let text = resource.trim();
                 let user = Principal::parse(text, &signal.account)
-                    .filter(|principal| principal.kind == principal::Kind::User);
+                    .filter(|principal| principal.kind() == principal::Kind::User);
                 let named = key(text).or(user.map(Exposed::User));
                 let named = named.ok_or_else(|| {
                     refuse("detail.resource", "it is neither a long-term key nor a user")
@@ -175,23 +168,22 @@ impl Control for ExposedKey {
                 (user.clone(), is_quarantined)
             }
             Exposed::Key(key) => {
-                let used = self.0.get_access_key_last_used().access_key_id(key);
-                let used = used.send().await.during(LAST_USED);
-                // Of a key of another account, or of none, AWS says that access is denied.
-                let used = used.or_missing(&["NoSuchEntity"])?;
-                let name = used.and_then(|used| used.user_name);
-                let Some(user) = name.as_deref().and_then(Principal::user) else { return Ok(None) };
+                let Some(user) = access_key::user_of(&self.0, key).await? else { return Ok(None) };
                 (user, false)
             }
         };
-        let keys = self.0.list_access_keys().user_name(&user.name).send().await.during(LIST);
+        let keys =
+            self.0.list_access_keys().user_name(user.name()).send().await.during(access_key::LIST);
         // A user has at most two.
         let Some(keys) = keys.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
-        let keys: BTreeMap<String, bool> = keys
+        let keys: BTreeMap<KeyId, bool> = keys
             .access_key_metadata
             .into_iter()
             .filter_map(|found| {
-                Some((found.access_key_id?, found.status == Some(StatusType::Active)))
+                Some((
+                    KeyId::parse(&found.access_key_id?)?,
+                    found.status == Some(StatusType::Active),
+                ))
             })
             .filter(|(id, _)| is_all || matches!(exposed, Exposed::Key(key) if key == id))
             .collect();
@@ -213,7 +205,7 @@ impl Control for ExposedKey {
         state.user.withheld(state.is_break_glass)
     }
 
-    fn plan(found: &Keys) -> Plan<Change> {
+    fn plan(found: &Keys) -> Plan<Switch> {
         let active = found.keys.iter().filter(|(_, active)| **active);
         active.map(|(key, _)| found.change(key, false)).collect()
     }
@@ -221,16 +213,13 @@ impl Control for ExposedKey {
     async fn apply(
         &self,
         _: &Exposed,
-        change: &Change,
+        change: &Switch,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        let status = if change.active { StatusType::Active } else { StatusType::Inactive };
-        let update = self.0.update_access_key().user_name(&change.user.name);
-        update.access_key_id(&change.key).status(status).send().await.during(UPDATE)?;
-        Ok(None)
+        change.apply(&self.0).await
     }
 
-    fn revert(before: &Keys, after: &Keys) -> Plan<Change> {
+    fn revert(before: &Keys, after: &Keys) -> Plan<Switch> {
         let was_active = before.keys.iter().filter(|(_, active)| **active);
         was_active
             .filter(|(key, _)| after.keys.get(*key) == Some(&false))
@@ -238,17 +227,8 @@ impl Control for ExposedKey {
             .collect()
     }
 
-    fn describe(_: &Keys, change: &Change) -> Description {
-        let line = |active| {
-            let word = if active { "active" } else { "inactive" };
-            vec![format!("{} of {}: {word}", change.key, change.user)]
-        };
-        Description {
-            action: UPDATE.into(),
-            effect: Effect::Set,
-            minus: line(!change.active),
-            plus: line(change.active),
-        }
+    fn describe(_: &Keys, change: &Switch) -> Description {
+        change.describe("")
     }
 
     fn notes(state: &Keys) -> Vec<String> {
@@ -256,12 +236,12 @@ impl Control for ExposedKey {
     }
 
     fn console(exposed: &Exposed, region: &str) -> String {
-        let console = partition::console("iam", partition::first_region(region));
         match exposed {
-            Exposed::User(user) => {
-                format!("{console}#/users/details/{}?section=security_credentials", user.name)
+            Exposed::User(user) => user.console(region),
+            Exposed::Key(_) => {
+                let console = partition::console("iam", partition::first_region(region));
+                format!("{console}#/users")
             }
-            Exposed::Key(_) => format!("{console}#/users"),
         }
     }
 
@@ -276,9 +256,7 @@ impl Control for ExposedKey {
 
     async fn tags(&self, exposed: &Exposed) -> Result<BTreeMap<String, String>, CallError> {
         let Some(found) = self.assess(exposed).await? else { return Ok(BTreeMap::new()) };
-        let tags = self.0.list_user_tags().user_name(&found.user.name);
-        let tags = tags.send().await.during(TAGS)?.tags;
-        Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+        access_key::tags(&self.0, &found.user).await
     }
 }
 
@@ -287,7 +265,7 @@ impl ExposedKey {
     async fn is_quarantined(&self, user: &Principal) -> Result<Option<bool>, CallError> {
         let mut next = None;
         loop {
-            let page = self.0.list_attached_user_policies().user_name(&user.name).set_marker(next);
+            let page = self.0.list_attached_user_policies().user_name(user.name()).set_marker(next);
             let page = page.send().await.during(ATTACHED).or_missing(&["NoSuchEntity"])?;
             let Some(page) = page else { return Ok(None) };
             // A customer's own policy of that name says nothing.
@@ -305,30 +283,19 @@ impl ExposedKey {
 }
 
 impl Keys {
-    fn change(&self, key: &str, active: bool) -> Change {
-        Change { user: self.user.clone(), key: key.to_owned(), active }
+    fn change(&self, key: &KeyId, active: bool) -> Switch {
+        Switch { user: self.user.clone(), key: key.clone(), active }
     }
 }
 
-/// A long-term key of a user, by its id.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>
 fn key(text: &str) -> Option<Exposed> {
-    (text.starts_with("AKIA") && is_id(text)).then(|| Exposed::Key(text.to_owned()))
-}
-
-fn is_temporary(text: &str) -> bool {
-    text.starts_with("ASIA") && is_id(text)
-}
-
-fn is_id(text: &str) -> bool {
-    (16..=128).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    KeyId::parse(text).map(Exposed::Key)
 }
 
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(key) => f.write_str(key),
+            Self::Key(key) => key.fmt(f),
             Self::User(user) => user.fmt(f),
         }
     }
@@ -342,6 +309,10 @@ mod tests {
     use crate::s3::tests::signal;
 
     const KEY: &str = "AKIAQUELLSAMPLE00001";
+
+    fn id(text: &str) -> KeyId {
+        KeyId::parse(text).unwrap()
+    }
 
     fn named(trigger: Trigger) -> Result<Vec<String>, TargetError> {
         Ok(ExposedKey::targets(&signal(trigger))?.iter().map(ToString::to_string).collect())
@@ -400,13 +371,13 @@ mod tests {
     fn active_keys_are_deactivated_and_undo_knows_which() {
         let keys = |first| Keys {
             user: Principal::user("alice").unwrap(),
-            keys: [(KEY.to_owned(), first), ("AKIAQUELLSAMPLE00002".to_owned(), false)].into(),
+            keys: [(id(KEY), first), (id("AKIAQUELLSAMPLE00002"), false)].into(),
             is_break_glass: false,
         };
         let (before, after) = (keys(true), keys(false));
-        assert_eq!(ExposedKey::plan(&before).changes, [before.change(KEY, false)]);
+        assert_eq!(ExposedKey::plan(&before).changes, [before.change(&id(KEY), false)]);
         assert!(ExposedKey::plan(&after).is_empty());
-        assert_eq!(ExposedKey::revert(&before, &after).changes, [before.change(KEY, true)]);
+        assert_eq!(ExposedKey::revert(&before, &after).changes, [before.change(&id(KEY), true)]);
         assert!(ExposedKey::withheld(&Keys { is_break_glass: true, ..before }).is_some());
     }
 }

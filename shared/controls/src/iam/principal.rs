@@ -6,6 +6,8 @@ use aws_sdk_iam::Client;
 use quell_engine::{Clients, policy::Trusted};
 use serde::{Deserialize, Serialize};
 
+use crate::partition;
+
 /// IAM's client: one for all regions of the partition.
 pub(super) fn client(aws: &Clients) -> Client {
     let config = aws_sdk_iam::config::Builder::from(aws.sdk()).interceptor(aws.calls());
@@ -23,8 +25,8 @@ pub enum Kind {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Principal {
-    pub(super) kind: Kind,
-    pub(super) name: String,
+    kind: Kind,
+    name: String,
 }
 
 impl Principal {
@@ -35,6 +37,14 @@ impl Principal {
     #[cfg_attr(not(test), allow(dead_code, reason = "sessions of roles are of a later control"))]
     pub(super) fn role(name: &str) -> Option<Self> {
         is_name(name).then(|| Self { kind: Kind::Role, name: name.to_owned() })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// From `user/alice`, or from an ARN with whatever path.
@@ -59,6 +69,16 @@ impl Principal {
     /// Without its path, which only IAM knows.
     pub(super) fn arn(&self, partition: &str, account: &str) -> String {
         format!("arn:{partition}:iam::{account}:{self}")
+    }
+
+    /// Where its credentials and policies are in the console.
+    pub(super) fn console(&self, region: &str) -> String {
+        let console = partition::console("iam", partition::first_region(region));
+        let (kinds, name) = match self.kind {
+            Kind::User => ("users", &self.name),
+            Kind::Role => ("roles", &self.name),
+        };
+        format!("{console}#/{kinds}/details/{name}")
     }
 
     /// Roles that belong to a service: nobody else can edit them.

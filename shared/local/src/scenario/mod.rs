@@ -29,6 +29,9 @@ mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
 mod iam_exposed_key;
+mod iam_second_key;
+mod iam_stale_key;
+mod iam_user;
 mod quell_rule;
 mod quell_rule_disabled;
 mod quell_tampered;
@@ -101,6 +104,8 @@ scenarios! {
     "ec2-imdsv2" => ec2_imdsv2,
     "ec2-quarantine" => ec2_quarantine,
     "iam-exposed-key" => iam_exposed_key,
+    "iam-second-key" => iam_second_key,
+    "iam-stale-key" => iam_stale_key,
     "quell-rule-disabled" => quell_rule_disabled,
     "quell-tampered" => quell_tampered,
     "s3-account-public-access" => s3_account_public_access,
@@ -125,6 +130,8 @@ scenarios! {
 pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("ami-block-public-access", "block public access for images, all of it"),
     ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
+    ("iam-second-key", "that a key is old"),
+    ("iam-stale-key", "that a key is old"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
     ("s3-encryption", "the answer to GetBucketEncryption"),
     ("s3-foreign-replication", "the answer to GetBucketReplication"),

@@ -42,6 +42,8 @@ const CONTROLS: &[&str] = &[
     "ec2-imdsv2",
     "ec2-quarantine",
     "iam-exposed-key",
+    "iam-second-key",
+    "iam-stale-key",
     "quell-rule-disabled",
     "quell-tampered",
     "s3-account-public-access",

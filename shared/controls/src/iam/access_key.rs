@@ -1,0 +1,246 @@
+//! Long-term access keys of users: which there are, how old they are, and when they were last used.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aws_sdk_iam::{Client, primitives::DateTime, types::StatusType};
+use quell_engine::{
+    CallError, Description, Discovered, During, Effect, Plan, Signal, Trigger, aws::OrMissing,
+    control::TargetError,
+};
+use serde::{Deserialize, Serialize};
+
+use super::principal::{Kind, Principal};
+
+pub(super) const LAST_USED: &str = "iam:GetAccessKeyLastUsed";
+pub(super) const LIST: &str = "iam:ListAccessKeys";
+pub(super) const LIST_USERS: &str = "iam:ListUsers";
+pub(super) const TAGS: &str = "iam:ListUserTags";
+pub(super) const UPDATE: &str = "iam:UpdateAccessKey";
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// A key by its id, `AKIA…`.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct KeyId(String);
+
+impl KeyId {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        (text.starts_with("AKIA") && is_id(text)).then(|| Self(text.to_owned()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The key of somebody with temporary credentials, by its id.
+pub(super) fn is_temporary(text: &str) -> bool {
+    text.starts_with("ASIA") && is_id(text)
+}
+
+fn is_id(text: &str) -> bool {
+    (16..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// What IAM says of a key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Key {
+    pub active: bool,
+    /// Whole days since it was made.
+    pub age: i64,
+    /// When, by which service's call and in which region it was last used. `None`: never.
+    pub used: Option<Use>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Use {
+    /// Whole days ago.
+    pub age: i64,
+    pub service: String,
+    pub region: String,
+}
+
+impl Key {
+    /// Days since it was last used, or since it was made.
+    pub(super) fn idle(&self) -> i64 {
+        self.used.as_ref().map_or(self.age, |used| used.age.min(self.age))
+    }
+
+    /// For people: how old it is and when it was used.
+    pub(super) fn evidence(&self, id: &KeyId) -> String {
+        match &self.used {
+            None => format!("{id} was made {} days ago and never used", self.age),
+            Some(Use { age, service, region }) => format!(
+                "{id} was made {} days ago and last used {age} days ago, for {service} in {region}",
+                self.age
+            ),
+        }
+    }
+}
+
+/// One key that is to be active, or not.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Switch {
+    pub user: Principal,
+    pub key: KeyId,
+    pub active: bool,
+}
+
+impl Switch {
+    pub(super) async fn apply(&self, iam: &Client) -> Result<Option<String>, CallError> {
+        let status = if self.active { StatusType::Active } else { StatusType::Inactive };
+        let update = iam.update_access_key().user_name(self.user.name());
+        update.access_key_id(self.key.as_str()).status(status).send().await.during(UPDATE)?;
+        Ok(None)
+    }
+
+    /// `why` says more of the key as it is, so that what is wrong for another reason is another violation.
+    pub(super) fn describe(&self, why: &str) -> Description {
+        let line = |active, why: &str| {
+            let word = if active { "active" } else { "inactive" };
+            vec![format!("{} of {}: {word}{why}", self.key, self.user)]
+        };
+        Description {
+            action: UPDATE.into(),
+            effect: Effect::Set,
+            minus: line(!self.active, why),
+            plus: line(self.active, ""),
+        }
+    }
+}
+
+/// The keys of a user, of whom there are at most two. `None`: there is no such user.
+pub(super) async fn keys_of(
+    iam: &Client,
+    user: &Principal,
+) -> Result<Option<BTreeMap<KeyId, Key>>, CallError> {
+    let listed = iam.list_access_keys().user_name(user.name()).send().await.during(LIST);
+    let Some(listed) = listed.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
+    let mut keys = BTreeMap::new();
+    for found in listed.access_key_metadata {
+        let Some(id) = found.access_key_id().and_then(KeyId::parse) else { continue };
+        let used = iam.get_access_key_last_used().access_key_id(id.as_str());
+        let used = used.send().await.during(LAST_USED).or_missing(&["NoSuchEntity"])?;
+        let used = used.and_then(|used| used.access_key_last_used).and_then(|used| {
+            let age = days_since(used.last_used_date.as_ref()?);
+            Some(Use { age, service: used.service_name, region: used.region })
+        });
+        let active = found.status == Some(StatusType::Active);
+        let age = found.create_date.as_ref().map(days_since).unwrap_or_default();
+        keys.insert(id, Key { active, age, used });
+    }
+    Ok(Some(keys))
+}
+
+/// The user of a key. `None`: there is no such key in the account.
+pub(super) async fn user_of(iam: &Client, key: &KeyId) -> Result<Option<Principal>, CallError> {
+    let used = iam.get_access_key_last_used().access_key_id(key.as_str()).send().await;
+    let used = used.during(LAST_USED).or_missing(&["NoSuchEntity"])?;
+    Ok(used.and_then(|used| used.user_name).as_deref().and_then(Principal::user))
+}
+
+/// One page of users.
+pub(super) async fn users(
+    iam: &Client,
+    page: Option<&str>,
+) -> Result<Discovered<Principal>, CallError> {
+    let listed = iam.list_users().set_marker(page.map(str::to_owned)).max_items(50);
+    let listed = listed.send().await.during(LIST_USERS)?;
+    let targets = listed.users.iter().filter_map(|user| Principal::user(&user.user_name)).collect();
+    Ok(Discovered { targets, next: listed.marker.filter(|_| listed.is_truncated) })
+}
+
+pub(super) async fn tags(
+    iam: &Client,
+    user: &Principal,
+) -> Result<BTreeMap<String, String>, CallError> {
+    let tags = iam.list_user_tags().user_name(user.name()).send().await.during(TAGS)?.tags;
+    Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+}
+
+/// The user of a call about one, or whom a person names.
+pub(super) fn user_named(
+    signal: &Signal,
+    control: &'static str,
+) -> Result<Vec<Principal>, TargetError> {
+    let (field, user) = match &signal.trigger {
+        Trigger::ApiCall { parameters, response, .. } => {
+            // Who leaves it out means the user who calls, and only the response says who that is.
+            let named = parameters.get("userName").filter(|name| !name.is_null());
+            let named = named.or(response.pointer("/accessKey/userName"));
+            let named = named.and_then(|name| name.as_str());
+            ("requestParameters.userName", named.and_then(Principal::user))
+        }
+        Trigger::SecurityHub { resource, .. } => {
+            let user = Principal::parse(resource, &signal.account);
+            ("detail.findings", user.filter(|user| user.kind() == Kind::User))
+        }
+        Trigger::Manual { resource, .. } => {
+            let user = Principal::parse(resource.trim(), &signal.account);
+            ("detail.resource", user.filter(|user| user.kind() == Kind::User))
+        }
+        _ => return Ok(Vec::new()),
+    };
+    let reason = || "it is not the name of a user".to_owned();
+    user.map(|user| vec![user]).ok_or_else(|| TargetError { control, field, reason: reason() })
+}
+
+/// Whether the call says of no user: it is about who makes it.
+pub(super) fn names_nobody(signal: &Signal) -> bool {
+    match &signal.trigger {
+        Trigger::ApiCall { parameters, response, .. } => {
+            let named = parameters.get("userName").or(response.pointer("/accessKey/userName"));
+            named.is_none_or(|name| name.is_null())
+        }
+        _ => false,
+    }
+}
+
+/// What deactivates these keys.
+pub(super) fn deactivate<'a>(
+    user: &Principal,
+    keys: impl IntoIterator<Item = &'a KeyId>,
+) -> Plan<Switch> {
+    let switch = |key: &KeyId| Switch { user: user.clone(), key: key.clone(), active: false };
+    keys.into_iter().map(switch).collect()
+}
+
+/// What activates again which was active.
+pub(super) fn revert(
+    user: &Principal,
+    before: &BTreeMap<KeyId, Key>,
+    after: &BTreeMap<KeyId, Key>,
+) -> Plan<Switch> {
+    let was_active = before.iter().filter(|(_, key)| key.active);
+    was_active
+        .filter(|(id, _)| after.get(*id).is_some_and(|key| !key.active))
+        .map(|(id, _)| Switch { user: user.clone(), key: id.clone(), active: true })
+        .collect()
+}
+
+/// Which keys there are and which of them are active: all else changes by itself.
+pub(super) fn same(one: &BTreeMap<KeyId, Key>, other: &BTreeMap<KeyId, Key>) -> bool {
+    let switches = |keys: &BTreeMap<KeyId, Key>| -> Vec<(KeyId, bool)> {
+        keys.iter().map(|(id, key)| (id.clone(), key.active)).collect()
+    };
+    switches(one) == switches(other)
+}
+
+fn days_since(then: &DateTime) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    now.saturating_sub(then.secs()).max(0) / DAY
+}

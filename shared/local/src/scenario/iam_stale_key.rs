@@ -1,0 +1,33 @@
+//! A user with a key that nobody has used for a hundred days, and a new one.
+
+use serde_json::Value;
+
+use super::{Error, Staged, iam_user, sample};
+use crate::Cloud;
+
+const SAMPLE: &str = include_str!("../../../../events/iam-stale-key/violating.json");
+
+/// The user of the sample.
+const SAMPLE_USER: &str = "night-reports";
+
+pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    let user = format!("{SAMPLE_USER}-{name}");
+    iam_user::with_keys(cloud, &user, &[100, 0]).await?;
+    Ok(Staged {
+        control: "iam-stale-key",
+        event: sample::happening(SAMPLE, &[(SAMPLE_USER, &user)])?,
+        resource: format!("user/{user}"),
+    })
+}
+
+pub(super) async fn is_violating(cloud: &Cloud, resource: &str) -> Result<bool, Error> {
+    Ok(iam_user::active(cloud, user(resource)).await? > 1)
+}
+
+pub(super) async fn snapshot(cloud: &Cloud, resource: &str) -> Result<Value, Error> {
+    iam_user::snapshot(cloud, user(resource)).await
+}
+
+fn user(resource: &str) -> &str {
+    resource.strip_prefix("user/").unwrap_or(resource)
+}

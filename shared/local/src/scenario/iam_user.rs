@@ -1,0 +1,42 @@
+//! Users with access keys.
+
+use serde_json::{Map, Value, json};
+
+use super::Error;
+use crate::Cloud;
+
+/// A user with a key for each of these ages, in days. The ids of the keys.
+pub(super) async fn with_keys(
+    cloud: &Cloud,
+    user: &str,
+    ages: &[u32],
+) -> Result<Vec<String>, Error> {
+    cloud.iam.create_user().user_name(user).send().await?;
+    let mut keys = Vec::new();
+    for age in ages {
+        // So the emulator makes an old one: `patches/iam_key_ages.py`.
+        let path = format!("/made-{age}-days-ago/");
+        cloud.iam.update_user().user_name(user).new_path(path).send().await?;
+        let made = cloud.iam.create_access_key().user_name(user).send().await?;
+        keys.push(made.access_key.ok_or("the emulator made no key")?.access_key_id);
+    }
+    cloud.iam.update_user().user_name(user).new_path("/").send().await?;
+    Ok(keys)
+}
+
+/// Every key of the user, and whether it is active.
+pub(super) async fn snapshot(cloud: &Cloud, user: &str) -> Result<Value, Error> {
+    let found = cloud.iam.list_access_keys().user_name(user).send().await?;
+    let keys = found
+        .access_key_metadata()
+        .iter()
+        .filter_map(|key| Some((key.access_key_id()?.to_owned(), json!(key.status()?.as_str()))));
+    Ok(json!({"user": user, "keys": keys.collect::<Map<_, _>>()}))
+}
+
+/// How many keys of the user are active.
+pub(super) async fn active(cloud: &Cloud, user: &str) -> Result<usize, Error> {
+    let found = snapshot(cloud, user).await?;
+    let keys = found["keys"].as_object().into_iter().flatten();
+    Ok(keys.filter(|(_, status)| *status == "Active").count())
+}
