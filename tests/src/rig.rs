@@ -225,9 +225,10 @@ pub fn again(event: &Value, suffix: &str) -> Value {
         "/detail/requestID",
         "/detail/communicationId",
         "/detail/updatedAt",
+        "/detail/findings/0/UpdatedAt",
     ] {
         if let Some(Value::String(id)) = event.pointer_mut(place) {
-            if place == "/detail/updatedAt" {
+            if place.ends_with("pdatedAt") {
                 *id = format!("2031-01-01T00:00:{suffix}Z");
             } else {
                 // Whatever the id ends in, it is another one.

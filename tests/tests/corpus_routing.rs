@@ -92,8 +92,12 @@ fn what_must_not_be_acted_upon_names_nothing() {
 fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let label = row.label.act.as_deref()?;
     // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
-    const POLICY: [&str; 3] =
-        ["evaluate the new", "enable versioning", "restore default encryption"];
+    const POLICY: [&str; 4] = [
+        "evaluate the new",
+        "enable versioning",
+        "restore default encryption",
+        "deactivate the new key",
+    ];
     if !row.is_firm_act() && !POLICY.iter().any(|begin| label.starts_with(begin)) {
         return None;
     }
@@ -140,6 +144,13 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
             let content = parameters.pointer("/DeleteFlowLogsRequest/FlowLogId/content")?;
             Some((&["vpc-flow-logs"], one(content.as_str()?)?))
         }
+        // A key that root makes is no user's.
+        ("cloudtrail-api", "iam", "CreateAccessKey")
+            if event["detail"]["userIdentity"]["type"] != "Root" =>
+        {
+            let user = event.pointer("/detail/responseElements/accessKey/userName")?;
+            Some((&["iam-second-key"], one(&format!("user/{}", user.as_str()?))?))
+        }
         ("config-compliance", ..) if label.contains("vpc-flow-logs-enabled") => {
             Some((&["vpc-flow-logs"], one(event["detail"]["resourceId"].as_str()?)?))
         }
@@ -171,6 +182,10 @@ fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
         // A setting of the region. EC2.1 names the account too, but is about snapshots: the sweep finds those.
         ("AwsAccount", "EC2.7") => {
             return Some((&["ebs-default-encryption"], one(event["region"].as_str()?)?));
+        }
+        ("AwsIamUser", "IAM.3" | "IAM.8" | "IAM.22") => {
+            let user = format!("user/{}", last(resource["Id"].as_str()?));
+            return Some((&["iam-stale-key"], one(&user)?));
         }
         ("AwsS3Bucket", "S3.2" | "S3.3") => PUBLIC_BUCKET,
         ("AwsEc2Instance", "EC2.8") => &["ec2-imdsv2"],

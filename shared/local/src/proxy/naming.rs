@@ -637,7 +637,8 @@ mod tests {
                 true,
             ),
             ("POST", "/findings", "{}", "GetFindings", vec![], false),
-            ("GET", "/accounts", "", "Unknown GET /accounts", vec![], true),
+            ("GET", "/accounts", "", "DescribeHub", vec![], false),
+            ("GET", "/nothing", "", "Unknown GET /nothing", vec![], true),
         ] {
             let named = named(method, path, &[("authorization", &signature("securityhub"))], body);
             assert_eq!(

@@ -23,6 +23,7 @@ const FIELDS: &[&str] = &[
     "detail.findings.Resources.Type",
     "detail.findings.Workflow.Status",
     "detail.isPublic",
+    "detail.eventTypeCode",
     "detail.newEvaluationResult.complianceType",
     "detail.resourceType",
     "detail.severity",
