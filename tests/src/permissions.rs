@@ -261,6 +261,8 @@ const WHY: &[(&str, &str)] = &[
     ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrail", "reads the settings of the trail"),
+    ("cloudtrail:GetEventSelectors", "reads which events the trail records"),
+    ("cloudtrail:PutEventSelectors", "has a trail record what it did, or what was set (undo)"),
     ("cloudtrail:UpdateTrail", "puts the settings of a trail back, or as they were (undo)"),
     ("cloudtrail:GetTrailStatus", "reads whether the trail records"),
     ("cloudtrail:ListTrails", "finds the trails that there are, for the sweep"),

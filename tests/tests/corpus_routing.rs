@@ -124,13 +124,10 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
             "PutAccountPublicAccessBlock" | "DeleteAccountPublicAccessBlock",
         ) => Some((&["s3-account-public-access"], one(event["account"].as_str()?)?)),
         ("cloudtrail-api", "cloudtrail", "StopLogging") => {
-            let name = parameters["name"].as_str()?;
-            let here = format!(
-                "arn:aws:cloudtrail:{}:{}:trail/",
-                event["region"].as_str()?,
-                event["account"].as_str()?
-            );
-            Some((&["cloudtrail-logging"], one(name.strip_prefix(&here).unwrap_or(name))?))
+            Some((&["cloudtrail-logging"], trail(event, "name")?))
+        }
+        ("cloudtrail-api", "cloudtrail", "PutEventSelectors") => {
+            Some((&["cloudtrail-event-selectors"], trail(event, "trailName")?))
         }
         ("cloudtrail-api", "ec2", "AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => {
             Some((CALLED, one(word(label, "sg-")?)?))
@@ -197,6 +194,14 @@ fn found(event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
         _ => return None,
     };
     Some((controls, one(last(resource["Id"].as_str()?))?))
+}
+
+/// The trail that a parameter names: by its name where it is of here.
+fn trail(event: &Value, parameter: &str) -> Option<BTreeSet<String>> {
+    let name = event["detail"]["requestParameters"][parameter].as_str()?;
+    let (region, account) = (event["region"].as_str()?, event["account"].as_str()?);
+    let here = format!("arn:aws:cloudtrail:{region}:{account}:trail/");
+    one(name.strip_prefix(&here).unwrap_or(name))
 }
 
 /// The part of a label that begins like this, up to the next blank.

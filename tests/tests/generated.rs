@@ -98,6 +98,7 @@ const PEERS: &[(&str, &str)] = &[
     ("ec2-quarantine", "CB, GD, IR, SSM"),
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
+    ("cloudtrail-event-selectors", ""),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("iam-second-key", "FP, CB"),
     ("iam-stale-key", "CB, FP, HM, SV, CC, SSM, ASR, PA"),

@@ -26,6 +26,7 @@ macro_rules! laws {
             #[tokio::test] async fn ec2_quarantine() { super::$law("ec2-quarantine").await }
             #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
             #[tokio::test] async fn cloudtrail_weakened() { super::$law("cloudtrail-weakened").await }
+            #[tokio::test] async fn cloudtrail_event_selectors() { super::$law("cloudtrail-event-selectors").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
             #[tokio::test] async fn vpc_subnet_public_ip() { super::$law("vpc-subnet-public-ip").await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { super::$law("vpc-nacl-open-ingress").await }

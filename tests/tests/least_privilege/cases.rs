@@ -189,6 +189,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             cases.push(Case { name, play: Play::Control(meta.id, play) });
         }
         for (control, play, name) in [
+            ("cloudtrail-event-selectors", Kept, "is kept as a sweep sees it"),
             ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),

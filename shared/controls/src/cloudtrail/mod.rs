@@ -1,6 +1,8 @@
 //! Controls for CloudTrail's trails.
 
+pub mod event_selectors;
 pub mod logging;
 pub mod weakened;
 
+mod selectors;
 mod trail;

@@ -155,6 +155,11 @@ const OPERATIONS: &[Operation] = {
     const IN_BUCKET: &[On] = &[Each(BUCKET, "Bucket")];
     const ALL: &[On] = &[Everything];
     &[
+        of(
+            "CloudTrail",
+            "GetEventSelectors",
+            &[("cloudtrail:GetEventSelectors", &[Each(TRAIL, "TrailName")])],
+        ),
         of("CloudTrail", "GetTrail", &[("cloudtrail:GetTrail", &[Each(TRAIL, "Name")])]),
         of(
             "CloudTrail",
@@ -163,6 +168,11 @@ const OPERATIONS: &[Operation] = {
         ),
         of("CloudTrail", "ListTrails", &[("cloudtrail:ListTrails", ALL)]),
         of("CloudTrail", "ListTags", &[("cloudtrail:ListTags", &[Each(TRAIL, "ResourceIdList")])]),
+        of(
+            "CloudTrail",
+            "PutEventSelectors",
+            &[("cloudtrail:PutEventSelectors", &[Each(TRAIL, "TrailName")])],
+        ),
         of("CloudTrail", "StartLogging", &[("cloudtrail:StartLogging", &[Each(TRAIL, "Name")])]),
         // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-required-policy-for-cloudwatch-logs.html
         of(
@@ -561,10 +571,12 @@ const FACTS: &[Facts] = {
         Facts { action, access, has_resources }
     }
     &[
+        of("cloudtrail:GetEventSelectors", Read, true),
         of("cloudtrail:GetTrail", Read, true),
         of("cloudtrail:GetTrailStatus", Read, true),
         of("cloudtrail:ListTags", Read, true),
         of("cloudtrail:ListTrails", List, false),
+        of("cloudtrail:PutEventSelectors", Write, true),
         of("cloudtrail:StartLogging", Write, true),
         of("cloudtrail:UpdateTrail", Write, true),
         of("cloudwatch:GetMetricStatistics", Read, false),

@@ -145,7 +145,7 @@ fn json(service: &str, operation: &str, body: &Bytes) -> Named {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return named };
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     if service != "DynamoDB" {
-        let named_by = ["QueueUrl", "Name", "Rule", "ResourceARN", "SecretId"];
+        let named_by = ["QueueUrl", "Name", "TrailName", "Rule", "ResourceARN", "SecretId"];
         return named.about(named_by.into_iter().find_map(text));
     }
     let mut keys = Vec::new();

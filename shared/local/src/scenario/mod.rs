@@ -19,6 +19,7 @@ mod ami_block_public_access;
 mod ami_image;
 mod ami_public_image;
 mod ami_shared_image;
+mod cloudtrail_event_selectors;
 mod cloudtrail_logging;
 mod cloudtrail_weakened;
 mod ebs_default_encryption;
@@ -95,6 +96,7 @@ scenarios! {
     "ami-block-public-access" => ami_block_public_access,
     "ami-public-image" => ami_public_image,
     "ami-shared-image" => ami_shared_image,
+    "cloudtrail-event-selectors" => cloudtrail_event_selectors,
     "cloudtrail-logging" => cloudtrail_logging,
     "cloudtrail-weakened" => cloudtrail_weakened,
     "ebs-default-encryption" => ebs_default_encryption,
@@ -226,6 +228,7 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
     let state = match staged.control {
         "s3-destructive-lifecycle" => s3_destructive_lifecycle::baseline(),
         "s3-encryption" => s3_encryption::baseline(),
+        "cloudtrail-event-selectors" => cloudtrail_event_selectors::baseline(),
         "cloudtrail-weakened" => {
             return cloudtrail_weakened::remember(ledger, &staged.resource).await;
         }
