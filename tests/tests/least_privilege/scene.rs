@@ -338,7 +338,7 @@ impl Scene {
 
     /// Time passes until whoever holds the resource's lock must be dead.
     pub(crate) async fn lease_ends(&self, record: &Record) {
-        let pk = format!("LCK#{ACCOUNT}#{REGION}#{}", record.intent.arn);
+        let pk = format!("LCK#{ACCOUNT}#{}#{}", record.intent.region, record.intent.arn);
         self.cloud
             .dynamodb
             .update_item()

@@ -37,6 +37,12 @@ impl KeyId {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// By its end, as people tell the two of a user apart: whole ids are struck out of messages, lest a secret key follows.
+    pub(super) fn ending(&self) -> String {
+        let end = self.0.len().saturating_sub(5);
+        format!("key AKIA...{}", self.0.get(end..).unwrap_or_default())
+    }
 }
 
 impl fmt::Display for KeyId {
@@ -81,6 +87,7 @@ impl Key {
 
     /// For people: how old it is and when it was used.
     pub(super) fn evidence(&self, id: &KeyId) -> String {
+        let id = id.ending();
         match &self.used {
             None => format!("{id} was made {} days ago and never used", self.age),
             Some(Use { age, service, region }) => format!(
@@ -111,7 +118,7 @@ impl Switch {
     pub(super) fn describe(&self, why: &str) -> Description {
         let line = |active, why: &str| {
             let word = if active { "active" } else { "inactive" };
-            vec![format!("{} of {}: {word}{why}", self.key, self.user)]
+            vec![format!("{} of {}: {word}{why}", self.key.ending(), self.user)]
         };
         Description {
             action: UPDATE.into(),
