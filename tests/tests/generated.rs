@@ -100,6 +100,7 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("cloudtrail-event-selectors", ""),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
+    ("iam-root-use", "CB, FP"),
     ("iam-second-key", "FP, CB"),
     ("iam-stale-key", "CB, FP, HM, SV, CC, SSM, ASR, PA"),
     ("quell-rule-disabled", ""),
@@ -140,6 +141,7 @@ fn kind(listen: &Listen) -> &'static str {
         Listen::Config { .. } => "Config",
         Listen::AccessAnalyzer { .. } => "Access Analyzer",
         Listen::Health { .. } => "Health",
+        Listen::SignIn { .. } => "sign-in",
         Listen::InstanceState { .. } => "EC2",
     }
 }

@@ -68,6 +68,11 @@ mod a_control_that_only_reports_changes_nothing_and_tells {
     }
 
     #[tokio::test]
+    async fn iam_root_use() {
+        super::reporting_changes_nothing_and_tells("iam-root-use").await;
+    }
+
+    #[tokio::test]
     async fn s3_foreign_replication() {
         super::reporting_changes_nothing_and_tells("s3-foreign-replication").await;
     }

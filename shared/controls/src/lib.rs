@@ -68,6 +68,7 @@ pub static REGISTRY: &[&Meta] = &[
     &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
     &ami::block_public_access::BlockPublicAccess::META,
     &iam::exposed_key::ExposedKey::META,
+    &iam::root_use::RootUse::META,
     &iam::second_key::SecondKey::META,
     &iam::stale_key::StaleKey::META,
 ];
@@ -105,6 +106,7 @@ pub type All = (
     ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
     ami::block_public_access::BlockPublicAccess,
     iam::exposed_key::ExposedKey,
+    iam::root_use::RootUse,
     iam::second_key::SecondKey,
     iam::stale_key::StaleKey,
 );
@@ -151,6 +153,7 @@ macro_rules! with_control {
             $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
             $crate::ami::block_public_access::BlockPublicAccess,
             $crate::iam::exposed_key::ExposedKey,
+            $crate::iam::root_use::RootUse,
             $crate::iam::second_key::SecondKey,
             $crate::iam::stale_key::StaleKey
         )

@@ -32,6 +32,8 @@ pub enum Listen {
     AccessAnalyzer { resource_type: &'static str },
     /// Events of AWS Health about the account, by their code.
     Health { codes: &'static [&'static str] },
+    /// Sign-ins to the console by these types of identity: `Root`, `IAMUser`, `AssumedRole`.
+    SignIn { by: &'static [&'static str] },
     /// Instances that reach one of these states.
     InstanceState { states: &'static [&'static str] },
 }
@@ -81,6 +83,8 @@ impl Listen {
             (Self::Health { codes }, Trigger::Health { code, .. }) => {
                 codes.contains(&code.as_str())
             }
+            // Who it was, the control sees.
+            (Self::SignIn { .. }, Trigger::SignIn { .. }) => true,
             (Self::InstanceState { states }, Trigger::InstanceState { state, .. }) => {
                 states.contains(&state.as_str())
             }
@@ -99,6 +103,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
     let mut analyzed: BTreeSet<&str> = BTreeSet::new();
     let mut states: BTreeSet<&str> = BTreeSet::new();
     let mut codes: BTreeSet<&str> = BTreeSet::new();
+    let mut identities: BTreeSet<&str> = BTreeSet::new();
     for listen in controls.iter().flat_map(|control| control.listens) {
         match listen {
             Listen::ApiCall { source, service, calls: wanted } => {
@@ -119,6 +124,7 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                 analyzed.insert(resource_type);
             }
             Listen::Health { codes: wanted } => codes.extend(*wanted),
+            Listen::SignIn { by } => identities.extend(*by),
             Listen::InstanceState { states: wanted } => states.extend(*wanted),
         }
     }
@@ -211,6 +217,16 @@ pub fn rules(controls: &[&Meta]) -> Vec<(String, Value)> {
                 "source": ["aws.health"],
                 "detail-type": ["AWS Health Event"],
                 "detail": {"eventTypeCode": codes},
+            }),
+        ));
+    }
+    if !identities.is_empty() {
+        rules.push((
+            "SignIns".to_owned(),
+            json!({
+                "source": ["aws.signin"],
+                "detail-type": ["AWS Console Sign In via CloudTrail"],
+                "detail": {"eventName": ["ConsoleLogin"], "userIdentity": {"type": identities}},
             }),
         ));
     }

@@ -107,9 +107,10 @@ def patched(service):
         s3_configurations.apply()
         s3_object_acl.apply()
     if service == "iam":
-        from patches import iam_key_ages
+        from patches import iam_key_ages, iam_root
 
         iam_key_ages.apply()
+        iam_root.apply()
     if service == "securityhub":
         from patches import securityhub_findings
 

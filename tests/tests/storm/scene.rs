@@ -146,7 +146,7 @@ impl Scene {
     }
 
     pub(crate) async fn is_locked(&self, record: &Record) -> bool {
-        let pk = format!("LCK#{ACCOUNT}#{REGION}#{}", record.intent.arn);
+        let pk = format!("LCK#{ACCOUNT}#{}#{}", record.intent.region, record.intent.arn);
         let found = self
             .cloud
             .dynamodb

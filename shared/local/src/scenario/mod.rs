@@ -30,6 +30,7 @@ mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
 mod iam_exposed_key;
+mod iam_root_use;
 mod iam_second_key;
 mod iam_stale_key;
 mod iam_user;
@@ -106,6 +107,7 @@ scenarios! {
     "ec2-imdsv2" => ec2_imdsv2,
     "ec2-quarantine" => ec2_quarantine,
     "iam-exposed-key" => iam_exposed_key,
+    "iam-root-use" => iam_root_use,
     "iam-second-key" => iam_second_key,
     "iam-stale-key" => iam_stale_key,
     "quell-rule-disabled" => quell_rule_disabled,
@@ -132,6 +134,7 @@ scenarios! {
 pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("ami-block-public-access", "block public access for images, all of it"),
     ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
+    ("iam-root-use", "the root user, its key and its second factor"),
     ("iam-second-key", "that a key is old"),
     ("iam-stale-key", "that a key is old"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
@@ -147,6 +150,7 @@ pub const SETTINGS: &[&str] = &[
     "ami-block-public-access",
     "ebs-default-encryption",
     "ebs-snapshot-block-public-access",
+    "iam-root-use",
     "s3-account-public-access",
 ];
 

@@ -43,6 +43,7 @@ const CONTROLS: &[&str] = &[
     "ec2-imdsv2",
     "ec2-quarantine",
     "iam-exposed-key",
+    "iam-root-use",
     "iam-second-key",
     "iam-stale-key",
     "quell-rule-disabled",

@@ -31,6 +31,7 @@ const FIELDS: &[&str] = &[
     "detail.status",
     "detail.type",
     "detail.userIdentity.sessionContext.sessionIssuer.arn",
+    "detail.userIdentity.type",
 ];
 
 /// EventBridge's limit for a pattern.
