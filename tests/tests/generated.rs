@@ -99,6 +99,7 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("cloudtrail-event-selectors", ""),
+    ("cloudtrail-deleted", "CB, PA, PR, SSM, ASR"),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("quell-rule-disabled", ""),
     ("quell-tampered", ""),
