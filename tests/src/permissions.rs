@@ -263,6 +263,8 @@ const WHY: &[(&str, &str)] = &[
     ("secretsmanager:GetSecretValue", "reads the secret that Slack gave"),
     ("sns:Publish", "tells people"),
     ("cloudtrail:GetTrail", "reads the settings of the trail"),
+    ("cloudtrail:CreateTrail", "makes a trail again"),
+    ("cloudtrail:AddTags", "gives a trail that is made again its tags"),
     ("cloudtrail:GetEventSelectors", "reads which events the trail records"),
     ("cloudtrail:PutEventSelectors", "has a trail record what it did, or what was set (undo)"),
     ("cloudtrail:UpdateTrail", "puts the settings of a trail back, or as they were (undo)"),

@@ -92,11 +92,12 @@ fn what_must_not_be_acted_upon_names_nothing() {
 fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let label = row.label.act.as_deref()?;
     // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
-    const POLICY: [&str; 4] = [
+    const POLICY: [&str; 5] = [
         "evaluate the new",
         "enable versioning",
         "restore default encryption",
         "deactivate the new key",
+        "recreate the trail",
     ];
     if !row.is_firm_act() && !POLICY.iter().any(|begin| label.starts_with(begin)) {
         return None;
@@ -125,6 +126,9 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         ) => Some((&["s3-account-public-access"], one(event["account"].as_str()?)?)),
         ("cloudtrail-api", "cloudtrail", "StopLogging") => {
             Some((&["cloudtrail-logging"], trail(event, "name")?))
+        }
+        ("cloudtrail-api", "cloudtrail", "DeleteTrail") => {
+            Some((&["cloudtrail-deleted"], trail(event, "name")?))
         }
         ("cloudtrail-api", "cloudtrail", "PutEventSelectors") => {
             Some((&["cloudtrail-event-selectors"], trail(event, "trailName")?))

@@ -99,6 +99,7 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("cloudtrail-event-selectors", ""),
+    ("cloudtrail-deleted", "CB, PA, PR, SSM, ASR"),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("iam-root-use", "CB, FP"),
     ("iam-second-key", "FP, CB"),
@@ -264,6 +265,7 @@ fn listens(listen: &Listen) -> String {
         Listen::AccessAnalyzer { resource_type } => {
             format!("Access Analyzer: public {resource_type}")
         }
+        Listen::SignIn { by } => format!("sign-ins to the console by {}", by.join(", ")),
         Listen::Health { codes } => format!("AWS Health: {}", codes.join(", ")),
         Listen::InstanceState { states } => format!("instances that are {}", states.join(", ")),
     }

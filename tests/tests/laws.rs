@@ -27,6 +27,7 @@ macro_rules! laws {
             #[tokio::test] async fn cloudtrail_logging() { super::$law("cloudtrail-logging").await }
             #[tokio::test] async fn cloudtrail_weakened() { super::$law("cloudtrail-weakened").await }
             #[tokio::test] async fn cloudtrail_event_selectors() { super::$law("cloudtrail-event-selectors").await }
+            #[tokio::test] async fn cloudtrail_deleted() { super::$law("cloudtrail-deleted").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
             #[tokio::test] async fn vpc_subnet_public_ip() { super::$law("vpc-subnet-public-ip").await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { super::$law("vpc-nacl-open-ingress").await }
@@ -104,6 +105,10 @@ async fn what_is_wrong_is_among_what_a_sweep_looks_at() {
             "vpc-flow-logs" => {
                 let snapshot = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
                 snapshot["vpc"].as_str().unwrap().to_owned()
+            }
+            "cloudtrail-deleted" => {
+                let snapshot = scenario::snapshot(&rig.cloud, &staged).await.unwrap();
+                snapshot["neighbour"].as_str().unwrap().to_owned()
             }
             _ => staged.resource,
         };

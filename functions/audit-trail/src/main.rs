@@ -1,12 +1,14 @@
 //! Blinded defenders: CloudTrail stopped or weakened, Quell itself disabled or changed.
 
 use quell_controls::{
-    cloudtrail::{event_selectors::EventSelectors, logging::Logging, weakened::Weakened},
+    cloudtrail::{
+        deleted::Deleted, event_selectors::EventSelectors, logging::Logging, weakened::Weakened,
+    },
     quell::{rule_disabled::RuleDisabled, tampered::Tampered},
 };
 use quell_engine::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve::<(Logging, Weakened, EventSelectors, RuleDisabled, Tampered)>().await
+    serve::<(Logging, Weakened, EventSelectors, Deleted, RuleDisabled, Tampered)>().await
 }

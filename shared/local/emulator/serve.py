@@ -97,6 +97,10 @@ def patched(service):
 
         dynamodb_expressions.apply()
         dynamodb_writes.apply()
+    if service == "cloudtrail":
+        from patches import cloudtrail_trails
+
+        cloudtrail_trails.apply()
     if service == "cloudwatch":
         from patches import cloudwatch_cbor
 

@@ -149,6 +149,7 @@ const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 const SCRIPTS: &[(&str, &str)] = &[
     ("serve.py", include_str!("../emulator/serve.py")),
     ("patches/__init__.py", include_str!("../emulator/patches/__init__.py")),
+    ("patches/cloudtrail_trails.py", include_str!("../emulator/patches/cloudtrail_trails.py")),
     ("patches/cloudwatch_cbor.py", include_str!("../emulator/patches/cloudwatch_cbor.py")),
     (
         "patches/dynamodb_expressions.py",

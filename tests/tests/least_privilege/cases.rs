@@ -173,8 +173,10 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             (Samples, "hears every sample event"),
         ] {
             let only_tells = meta.safety == Safety::ReportOnly;
-            // What is deleted has no tags.
-            if meta.id == "vpc-flow-logs" && matches!(play, Tagged) {
+            // What is deleted has no tags, and is always gone.
+            if meta.id == "vpc-flow-logs" && matches!(play, Tagged)
+                || meta.id == "cloudtrail-deleted" && matches!(play, Tagged | Gone)
+            {
                 continue;
             }
             // There is one of it, which is always there and has no tags.
@@ -190,6 +192,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         }
         for (control, play, name) in [
             ("cloudtrail-event-selectors", Kept, "is kept as a sweep sees it"),
+            ("cloudtrail-deleted", Kept, "is kept as a sweep sees it"),
             ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),

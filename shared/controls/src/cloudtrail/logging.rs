@@ -45,8 +45,8 @@ pub enum Change {
     Start,
 }
 
-const STATUS: &str = "cloudtrail:GetTrailStatus";
-const START: &str = "cloudtrail:StartLogging";
+pub(super) const STATUS: &str = "cloudtrail:GetTrailStatus";
+pub(super) const START: &str = "cloudtrail:StartLogging";
 
 /// The type under which GuardDuty names a trail.
 const TRAIL_TYPE: &str = "AWS::CloudTrail::Trail";

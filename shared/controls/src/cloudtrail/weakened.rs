@@ -87,7 +87,7 @@ pub struct Update {
     pub logs: Option<Logs>,
 }
 
-const READ: &str = "cloudtrail:GetTrail";
+pub(super) const READ: &str = "cloudtrail:GetTrail";
 const WRITE: &str = "cloudtrail:UpdateTrail";
 
 /// <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_UpdateTrail.html>
@@ -261,7 +261,7 @@ impl Control for Weakened {
 }
 
 impl Settings {
-    fn from_sdk(found: &Described) -> Self {
+    pub(super) fn from_sdk(found: &Described) -> Self {
         // An empty text is how UpdateTrail is told to leave something out.
         let some = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         let logs = some(found.cloud_watch_logs_log_group_arn()).map(|group| Logs {

@@ -155,6 +155,16 @@ const OPERATIONS: &[Operation] = {
     const IN_BUCKET: &[On] = &[Each(BUCKET, "Bucket")];
     const ALL: &[On] = &[Everything];
     &[
+        // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html
+        of(
+            "CloudTrail",
+            "CreateTrail",
+            &[
+                ("cloudtrail:CreateTrail", &[Each(TRAIL, "Name")]),
+                ("cloudtrail:AddTags", &[If(TRAIL, "TagsList")]),
+                ("iam:PassRole", &[Passed("CloudWatchLogsRoleArn", "cloudtrail.amazonaws.com")]),
+            ],
+        ),
         of(
             "CloudTrail",
             "GetEventSelectors",
@@ -572,6 +582,8 @@ const FACTS: &[Facts] = {
         Facts { action, access, has_resources }
     }
     &[
+        of("cloudtrail:AddTags", Tagging, true),
+        of("cloudtrail:CreateTrail", Write, true),
         of("cloudtrail:GetEventSelectors", Read, true),
         of("cloudtrail:GetTrail", Read, true),
         of("cloudtrail:GetTrailStatus", Read, true),

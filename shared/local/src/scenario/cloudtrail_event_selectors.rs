@@ -15,7 +15,7 @@ pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     let bucket = s3_bucket::create(cloud, "selected", name).await?;
     let trail = format!("{SAMPLE_TRAIL}-{name}");
     for (trail, selector) in [
-        (format!("neighbour-{name}"), selector(ReadWriteType::All, true)),
+        (format!("neighbour-selected-{name}"), selector(ReadWriteType::All, true)),
         (trail.clone(), selector(ReadWriteType::WriteOnly, false)),
     ] {
         let created = cloud.cloudtrail.create_trail().name(&trail).s3_bucket_name(&bucket);

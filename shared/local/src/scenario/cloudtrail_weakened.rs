@@ -25,7 +25,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/calls-to-logs";
 pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     let bucket = s3_bucket::create(cloud, "narrowed", name).await?;
     let trail = format!("{SAMPLE_TRAIL}-{name}");
-    for trail in [format!("neighbour-{name}"), trail.clone()] {
+    for trail in [format!("neighbour-narrowed-{name}"), trail.clone()] {
         let created = cloud.cloudtrail.create_trail().name(&trail).s3_bucket_name(&bucket);
         let created = created.is_multi_region_trail(true).include_global_service_events(true);
         let created = created.enable_log_file_validation(true).kms_key_id(KEY);

@@ -19,6 +19,7 @@ mod ami_block_public_access;
 mod ami_image;
 mod ami_public_image;
 mod ami_shared_image;
+mod cloudtrail_deleted;
 mod cloudtrail_event_selectors;
 mod cloudtrail_logging;
 mod cloudtrail_weakened;
@@ -97,6 +98,7 @@ scenarios! {
     "ami-block-public-access" => ami_block_public_access,
     "ami-public-image" => ami_public_image,
     "ami-shared-image" => ami_shared_image,
+    "cloudtrail-deleted" => cloudtrail_deleted,
     "cloudtrail-event-selectors" => cloudtrail_event_selectors,
     "cloudtrail-logging" => cloudtrail_logging,
     "cloudtrail-weakened" => cloudtrail_weakened,
@@ -133,6 +135,7 @@ scenarios! {
 /// by others has proven it.
 pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("ami-block-public-access", "block public access for images, all of it"),
+    ("cloudtrail-deleted", "that CreateTrail refuses what is there"),
     ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
     ("iam-root-use", "the root user, its key and its second factor"),
     ("iam-second-key", "that a key is old"),
@@ -233,6 +236,7 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
         "s3-destructive-lifecycle" => s3_destructive_lifecycle::baseline(),
         "s3-encryption" => s3_encryption::baseline(),
         "cloudtrail-event-selectors" => cloudtrail_event_selectors::baseline(),
+        "cloudtrail-deleted" => cloudtrail_deleted::baseline(cloud, &staged.resource).await?,
         "cloudtrail-weakened" => {
             return cloudtrail_weakened::remember(ledger, &staged.resource).await;
         }

@@ -33,6 +33,7 @@ const CONTROLS: &[&str] = &[
     "ami-block-public-access",
     "ami-public-image",
     "ami-shared-image",
+    "cloudtrail-deleted",
     "cloudtrail-event-selectors",
     "cloudtrail-logging",
     "cloudtrail-weakened",
