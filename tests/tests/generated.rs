@@ -98,6 +98,7 @@ const PEERS: &[(&str, &str)] = &[
     ("ec2-quarantine", "CB, GD, IR, SSM"),
     ("cloudtrail-logging", "SA, CN"),
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
+    ("iam-admin-policy", "CB, FP, SV, SSM"),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("quell-rule-disabled", ""),
     ("quell-tampered", ""),

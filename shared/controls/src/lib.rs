@@ -67,6 +67,7 @@ pub static REGISTRY: &[&Meta] = &[
     &ebs::snapshot_block_public_access::SnapshotBlockPublicAccess::META,
     &ami::block_public_access::BlockPublicAccess::META,
     &iam::exposed_key::ExposedKey::META,
+    &iam::admin_policy::AdminPolicy::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -101,6 +102,7 @@ pub type All = (
     ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
     ami::block_public_access::BlockPublicAccess,
     iam::exposed_key::ExposedKey,
+    iam::admin_policy::AdminPolicy,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -143,7 +145,8 @@ macro_rules! with_control {
             $crate::ebs::default_encryption::DefaultEncryption,
             $crate::ebs::snapshot_block_public_access::SnapshotBlockPublicAccess,
             $crate::ami::block_public_access::BlockPublicAccess,
-            $crate::iam::exposed_key::ExposedKey
+            $crate::iam::exposed_key::ExposedKey,
+            $crate::iam::admin_policy::AdminPolicy
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

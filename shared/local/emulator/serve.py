@@ -107,6 +107,10 @@ def patched(service):
         s3_configurations.apply()
         s3_object_acl.apply()
     if service == "securityhub":
+        from patches import iam_managed_policies
+
+        iam_managed_policies.apply()
+
         from patches import securityhub_findings
 
         securityhub_findings.apply()

@@ -30,6 +30,7 @@ macro_rules! at_every_call {
             #[tokio::test] async fn ec2_quarantine() { at_every_call("ec2-quarantine", &$faults).await }
             #[tokio::test] async fn cloudtrail_logging() { at_every_call("cloudtrail-logging", &$faults).await }
             #[tokio::test] async fn cloudtrail_weakened() { at_every_call("cloudtrail-weakened", &$faults).await }
+            #[tokio::test] async fn iam_admin_policy() { at_every_call("iam-admin-policy", &$faults).await }
             #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
             #[tokio::test] async fn vpc_subnet_public_ip() { at_every_call("vpc-subnet-public-ip", &$faults).await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { at_every_call("vpc-nacl-open-ingress", &$faults).await }

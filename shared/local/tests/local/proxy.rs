@@ -41,6 +41,7 @@ const CONTROLS: &[&str] = &[
     "ebs-snapshot-block-public-access",
     "ec2-imdsv2",
     "ec2-quarantine",
+    "iam-admin-policy",
     "iam-exposed-key",
     "quell-rule-disabled",
     "quell-tampered",
