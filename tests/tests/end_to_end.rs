@@ -26,7 +26,7 @@ use quell_tests::{
 use serde_json::{Value, json};
 
 const NONE: &[(&str, &str)] = &[];
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "s3-exposure",
     "ec2-metadata",
     "image-exposure",
@@ -34,6 +34,7 @@ const FUNCTIONS: [&str; 8] = [
     "ec2-quarantine",
     "audit-trail",
     "iam-credentials",
+    "iam-privilege",
     "operator",
 ];
 

@@ -100,6 +100,7 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("cloudtrail-event-selectors", ""),
     ("cloudtrail-deleted", "CB, PA, PR, SSM, ASR"),
+    ("iam-admin-policy", "CB, FP, SV, SSM"),
     ("iam-exposed-key", "CB, CC, IR, SSM, ASR"),
     ("iam-root-use", "CB, FP"),
     ("iam-second-key", "FP, CB"),

@@ -46,6 +46,7 @@ macro_rules! laws {
             #[tokio::test] async fn ebs_default_encryption() { super::$law("ebs-default-encryption").await }
             #[tokio::test] async fn ebs_snapshot_block_public_access() { super::$law("ebs-snapshot-block-public-access").await }
             #[tokio::test] async fn ami_block_public_access() { super::$law("ami-block-public-access").await }
+            #[tokio::test] async fn iam_admin_policy() { super::$law("iam-admin-policy").await }
             #[tokio::test] async fn iam_exposed_key() { super::$law("iam-exposed-key").await }
             #[tokio::test] async fn iam_second_key() { super::$law("iam-second-key").await }
             #[tokio::test] async fn iam_stale_key() { super::$law("iam-stale-key").await }

@@ -226,7 +226,7 @@ mode = 'approve'
     let unknown = text(&desk.run("diff", source, &[]).stdout);
     assert!(unknown.contains("S3ExposureCeiling=act") && unknown.contains("not known here"));
 
-    let ceilings = "s3-exposure=act,ec2-metadata=observe,image-exposure=observe,network-exposure=observe,ec2-quarantine=observe,audit-trail=observe,iam-credentials=observe";
+    let ceilings = "s3-exposure=act,ec2-metadata=observe,image-exposure=observe,network-exposure=observe,ec2-quarantine=observe,audit-trail=observe,iam-credentials=observe,iam-privilege=observe";
     let function = Function::new(
         "s3-exposure",
         binary("s3-exposure"),

@@ -72,6 +72,7 @@ pub static REGISTRY: &[&Meta] = &[
     &iam::root_use::RootUse::META,
     &iam::second_key::SecondKey::META,
     &iam::stale_key::StaleKey::META,
+    &iam::admin_policy::AdminPolicy::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -111,6 +112,7 @@ pub type All = (
     iam::root_use::RootUse,
     iam::second_key::SecondKey,
     iam::stale_key::StaleKey,
+    iam::admin_policy::AdminPolicy,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -158,7 +160,8 @@ macro_rules! with_control {
             $crate::iam::exposed_key::ExposedKey,
             $crate::iam::root_use::RootUse,
             $crate::iam::second_key::SecondKey,
-            $crate::iam::stale_key::StaleKey
+            $crate::iam::stale_key::StaleKey,
+            $crate::iam::admin_policy::AdminPolicy
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

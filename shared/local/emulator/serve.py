@@ -116,6 +116,10 @@ def patched(service):
         iam_key_ages.apply()
         iam_root.apply()
     if service == "securityhub":
+        from patches import iam_managed_policies
+
+        iam_managed_policies.apply()
+
         from patches import securityhub_findings
 
         securityhub_findings.apply()

@@ -63,6 +63,8 @@ enum OfControl {
     Kept,
     Used,
     ToBucket,
+    OfRole,
+    OfGroup,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +147,8 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         .into();
     }
     use OfControl::{
-        Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, Parked, Recovered, Routed,
-        Samples, Swept, Tagged, ToBucket, Undone, Used,
+        Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfRole, Parked,
+        Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -196,6 +198,8 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
+            ("iam-admin-policy", OfGroup, "is fixed and undone for a group"),
+            ("iam-admin-policy", OfRole, "is fixed and undone for a role"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
             ("sg-default-rules", Used, "says what uses the group"),
             ("vpc-flow-logs", ToBucket, "has a flow log deliver to a bucket again"),
@@ -386,6 +390,19 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
             scene.comes_to(&staged, "fixed").await?;
             is_right(scene, &staged).await
+        }
+        OfControl::OfRole | OfControl::OfGroup => {
+            let staged = match play {
+                OfControl::OfRole => {
+                    scenario::stage_administrative_role(&scene.cloud, &scene.name).await
+                }
+                _ => scenario::stage_administrative_group(&scene.cloud, &scene.name).await,
+            };
+            let staged = staged.unwrap();
+            let record = scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await?;
+            let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
+            check(report["outcome"] == "undone", || format!("not undone: {report}"))
         }
         OfControl::Used => {
             let staged = scene.stage(control).await;

@@ -53,6 +53,7 @@ functions!(
     operator = "operator",
     audit_trail = "audit-trail",
     iam_credentials = "iam-credentials",
+    iam_privilege = "iam-privilege",
     security_hub = "security-hub",
     slack_actions = "slack-actions",
     slack = "slack",

@@ -32,6 +32,10 @@ macro_rules! at_every_call {
             #[tokio::test] async fn cloudtrail_weakened() { at_every_call("cloudtrail-weakened", &$faults).await }
             #[tokio::test] async fn cloudtrail_event_selectors() { at_every_call("cloudtrail-event-selectors", &$faults).await }
             #[tokio::test] async fn cloudtrail_deleted() { at_every_call("cloudtrail-deleted", &$faults).await }
+            #[tokio::test] async fn iam_exposed_key() { at_every_call("iam-exposed-key", &$faults).await }
+            #[tokio::test] async fn iam_second_key() { at_every_call("iam-second-key", &$faults).await }
+            #[tokio::test] async fn iam_stale_key() { at_every_call("iam-stale-key", &$faults).await }
+            #[tokio::test] async fn iam_admin_policy() { at_every_call("iam-admin-policy", &$faults).await }
             #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
             #[tokio::test] async fn vpc_subnet_public_ip() { at_every_call("vpc-subnet-public-ip", &$faults).await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { at_every_call("vpc-nacl-open-ingress", &$faults).await }

@@ -92,6 +92,14 @@ pub(crate) const RESIDUAL: &[(&str, &str)] = &[
     // The policy and the ACL of any bucket: also of one that holds what is deployed.
     ("S3ExposureRole", "s3:PutBucketPolicy"),
     ("S3ExposureRole", "s3:PutBucketAcl"),
+    // What was taken is given back by undo, of whatever policy; IAM cannot bind what an inline policy says. Under the
+    // ceiling `act` alone, and never on what is Quell's.
+    ("IamPrivilegeRole", "iam:AttachGroupPolicy"),
+    ("IamPrivilegeRole", "iam:AttachRolePolicy"),
+    ("IamPrivilegeRole", "iam:AttachUserPolicy"),
+    ("IamPrivilegeRole", "iam:PutGroupPolicy"),
+    ("IamPrivilegeRole", "iam:PutRolePolicy"),
+    ("IamPrivilegeRole", "iam:PutUserPolicy"),
     // Of one secret, which is for nothing but this.
     ("SlackRole", "secretsmanager:GetSecretValue"),
     ("SlackActionsRole", "secretsmanager:GetSecretValue"),
@@ -156,8 +164,16 @@ const ATTACHING: &[&str] = &[
 const PASSED_TO: &[&str] = &["cloudtrail.amazonaws.com", "vpc-flow-logs.amazonaws.com"];
 
 /// Roles that may make changes whose content IAM cannot bind (`PutRolePolicy`, `UpdateAssumeRolePolicy`,
-/// `SetDefaultPolicyVersion`, …), each in a function of its own. There is none yet.
-const UNBOUND_CHANGES: &[(&str, &str)] = &[];
+/// `SetDefaultPolicyVersion`, …), each in a function of its own.
+const UNBOUND_CHANGES: &[(&str, &str)] = &[
+    // Gives back what `iam-admin-policy` took: which policy that is, only the record says.
+    ("IamPrivilegeRole", "iam:AttachGroupPolicy"),
+    ("IamPrivilegeRole", "iam:AttachRolePolicy"),
+    ("IamPrivilegeRole", "iam:AttachUserPolicy"),
+    ("IamPrivilegeRole", "iam:PutGroupPolicy"),
+    ("IamPrivilegeRole", "iam:PutRolePolicy"),
+    ("IamPrivilegeRole", "iam:PutUserPolicy"),
+];
 
 /// Who changes IAM takes away, from named resources, and attaches only what is named.
 pub(crate) fn iam_changes_only_reduce(template: &Template) -> Vec<String> {

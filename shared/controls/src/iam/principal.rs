@@ -34,7 +34,6 @@ impl Principal {
         is_name(name).then(|| Self { kind: Kind::User, name: name.to_owned() })
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "sessions of roles are of a later control"))]
     pub(super) fn role(name: &str) -> Option<Self> {
         is_name(name).then(|| Self { kind: Kind::Role, name: name.to_owned() })
     }

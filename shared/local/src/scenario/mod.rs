@@ -30,6 +30,7 @@ mod ebs_snapshot;
 mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
+mod iam_admin_policy;
 mod iam_exposed_key;
 mod iam_root_use;
 mod iam_second_key;
@@ -108,6 +109,7 @@ scenarios! {
     "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access,
     "ec2-imdsv2" => ec2_imdsv2,
     "ec2-quarantine" => ec2_quarantine,
+    "iam-admin-policy" => iam_admin_policy,
     "iam-exposed-key" => iam_exposed_key,
     "iam-root-use" => iam_root_use,
     "iam-second-key" => iam_second_key,
@@ -140,6 +142,7 @@ pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("iam-root-use", "the root user, its key and its second factor"),
     ("iam-second-key", "that a key is old"),
     ("iam-stale-key", "that a key is old"),
+    ("iam-admin-policy", "that AWS's `AdministratorAccess` is there"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
     ("s3-encryption", "the answer to GetBucketEncryption"),
     ("s3-foreign-replication", "the answer to GetBucketReplication"),
@@ -252,6 +255,16 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
     let of = Baselined { control, account: ACCOUNT, region: REGION, resource };
     ledger.keep_baseline(&of, &baseline, Timestamp::now()).await?;
     Ok(())
+}
+
+/// Makes the bad state of `iam-admin-policy` for a role: other calls than for a user.
+pub async fn stage_administrative_role(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    iam_admin_policy::stage_role(cloud, name).await
+}
+
+/// Makes the bad state of `iam-admin-policy` for a group.
+pub async fn stage_administrative_group(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    iam_admin_policy::stage_group(cloud, name).await
 }
 
 /// Makes the bad state of `vpc-flow-logs` with a flow log that delivered to a bucket: that takes other rights.

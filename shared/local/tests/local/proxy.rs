@@ -43,6 +43,7 @@ const CONTROLS: &[&str] = &[
     "ebs-snapshot-block-public-access",
     "ec2-imdsv2",
     "ec2-quarantine",
+    "iam-admin-policy",
     "iam-exposed-key",
     "iam-root-use",
     "iam-second-key",

@@ -1,0 +1,28 @@
+"""AWS's own policy for administrators can be attached.
+
+moto knows AWS's policies only where it loads all of them, which takes longer than everything else at its start.
+
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AdministratorAccess.html
+
+Ours, and not proven by an independent emulator.
+"""
+
+from moto.iam.models import AWSManagedPolicy, IAMBackend
+
+
+def apply():
+    IAMBackend._init_aws_policies = policies
+
+
+def policies(self):
+    said = {
+        "Path": "/",
+        "DefaultVersionId": "v1",
+        "CreateDate": "2015-02-06T18:39:46+00:00",
+        "UpdateDate": "2015-02-06T18:39:46+00:00",
+        "Document": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+        },
+    }
+    return [AWSManagedPolicy.from_data("AdministratorAccess", self.account_id, self.region_name, said)]
