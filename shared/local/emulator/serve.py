@@ -111,15 +111,12 @@ def patched(service):
         s3_configurations.apply()
         s3_object_acl.apply()
     if service == "iam":
-        from patches import iam_key_ages, iam_root
+        from patches import iam_key_ages, iam_managed_policies, iam_root
 
         iam_key_ages.apply()
+        iam_managed_policies.apply()
         iam_root.apply()
     if service == "securityhub":
-        from patches import iam_managed_policies
-
-        iam_managed_policies.apply()
-
         from patches import securityhub_findings
 
         securityhub_findings.apply()

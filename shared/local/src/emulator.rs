@@ -164,6 +164,10 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
     ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
     ("patches/iam_key_ages.py", include_str!("../emulator/patches/iam_key_ages.py")),
+    (
+        "patches/iam_managed_policies.py",
+        include_str!("../emulator/patches/iam_managed_policies.py"),
+    ),
     ("patches/iam_root.py", include_str!("../emulator/patches/iam_root.py")),
     ("patches/s3_configurations.py", include_str!("../emulator/patches/s3_configurations.py")),
     ("patches/s3_object_acl.py", include_str!("../emulator/patches/s3_object_acl.py")),

@@ -65,6 +65,9 @@ pub struct Whole {
     #[serde(default)]
     pub selectors: Selectors,
     pub is_logging: bool,
+    /// Of a trail that was made and not finished.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_never_started: bool,
 }
 
 /// What CreateTrail makes.
@@ -154,9 +157,13 @@ impl Control for Deleted {
     }
 
     fn inform(state: &mut State, background: &Background<'_, State>) {
-        if state.trail.is_none() {
-            state.lost = background.baseline.and_then(|then| then.trail.clone());
-        }
+        let lost = background.baseline.and_then(|then| then.trail.as_ref());
+        let is_lost = |lost: &&Whole| match &state.trail {
+            None => true,
+            // An earlier attempt made it and died: starting it comes last.
+            Some(now) => now.was_never_started && lost.is_logging && now.made == lost.made,
+        };
+        state.lost = lost.filter(is_lost).cloned();
     }
 
     async fn tags(&self, trail: &Trail) -> Result<BTreeMap<String, String>, CallError> {
@@ -168,9 +175,11 @@ impl Control for Deleted {
 
     fn plan(state: &State) -> Plan<Change> {
         let Some(lost) = &state.lost else { return Plan::nothing() };
-        let selectors = Some(&lost.selectors).filter(|selectors| !selectors.is_empty());
-        let create = [Change::Create(Box::new(lost.made.clone()))].into_iter();
+        let now = state.trail.as_ref().map(|trail| &trail.selectors);
+        let selectors = Some(&lost.selectors).filter(|then| !then.is_empty() && now != Some(*then));
+        let create = state.trail.is_none().then(|| Change::Create(Box::new(lost.made.clone())));
         create
+            .into_iter()
             .chain(selectors.cloned().map(Change::Select))
             .chain(lost.is_logging.then_some(Change::Start))
             .collect()
@@ -245,8 +254,10 @@ impl Deleted {
         made.tags = tags?;
         // Tags that AWS itself sets cannot be set by anyone else.
         made.tags.retain(|key, _| !key.starts_with("aws:"));
-        let is_logging = status.during(STATUS)?.is_logging() == Some(true);
-        Ok(Whole { made, selectors: selectors?, is_logging })
+        let status = status.during(STATUS)?;
+        let is_logging = status.is_logging() == Some(true);
+        let was_never_started = !is_logging && status.start_logging_time().is_none();
+        Ok(Whole { made, selectors: selectors?, is_logging, was_never_started })
     }
 
     /// Without its tags.
@@ -348,6 +359,7 @@ mod tests {
             )
             .unwrap(),
             is_logging: true,
+            was_never_started: false,
         }
     }
 
@@ -377,6 +389,27 @@ mod tests {
     #[test]
     fn one_that_somebody_made_since_is_left_alone() {
         let other = Whole { is_logging: false, ..whole() };
+        assert!(Deleted::plan(&informed(state(Some(other)), Some(whole()))).is_empty());
+    }
+
+    #[test]
+    fn what_an_attempt_made_and_did_not_finish_is_finished() {
+        let made = Whole {
+            is_logging: false,
+            was_never_started: true,
+            selectors: Selectors::default(),
+            ..whole()
+        };
+        let found = informed(state(Some(made.clone())), Some(whole()));
+        assert_eq!(
+            Deleted::plan(&found).changes,
+            [Change::Select(whole().selectors), Change::Start]
+        );
+        let selected = Whole { selectors: whole().selectors, ..made.clone() };
+        let found = informed(state(Some(selected)), Some(whole()));
+        assert_eq!(Deleted::plan(&found).changes, [Change::Start]);
+        let mut other = made;
+        other.made.bucket = "theirs".to_owned();
         assert!(Deleted::plan(&informed(state(Some(other)), Some(whole()))).is_empty());
     }
 
