@@ -7,11 +7,16 @@ https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AdministratorAcc
 Ours, and not proven by an independent emulator.
 """
 
-from moto.iam.models import AWSManagedPolicy, IAMBackend
+from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
 
 
 def apply():
     IAMBackend._init_aws_policies = policies
+    # Other services look keys up in IAM: it may be there before it is called.
+    for of_account in list(iam_backends.values()):
+        for backend in list(of_account.values()):
+            backend.aws_managed_policies = policies(backend)
+            backend.managed_policies.update({policy.arn: policy for policy in backend.aws_managed_policies})
 
 
 def policies(self):
