@@ -64,6 +64,7 @@ enum OfControl {
     Used,
     ToBucket,
     OfRole,
+    Quarantined,
     OfGroup,
 }
 
@@ -148,7 +149,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfRole, Parked,
-        Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
+        Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -198,6 +199,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
+            ("iam-exposed-key", Quarantined, "deactivates every key of a user in AWS's quarantine"),
             ("iam-admin-policy", OfGroup, "is fixed and undone for a group"),
             ("iam-admin-policy", OfRole, "is fixed and undone for a role"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
@@ -390,6 +392,21 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
             scene.comes_to(&staged, "fixed").await?;
             is_right(scene, &staged).await
+        }
+        OfControl::Quarantined => {
+            let staged = scene.stage(control).await;
+            let before = scenario::snapshot(&scene.cloud, &staged).await.unwrap();
+            let attach = scene.cloud.iam.attach_user_policy();
+            let attach = attach.user_name(before["user"].as_str().unwrap());
+            let quarantine = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3";
+            attach.policy_arn(quarantine).send().await.unwrap();
+            let sample = root("events/iam-exposed-key/quarantined.json");
+            let event = staged.about_it(&fs::read_to_string(sample).unwrap()).unwrap();
+            scene.function(control).invoke(event).await.unwrap();
+            let after = scenario::snapshot(&scene.cloud, &staged).await.unwrap();
+            let keys = after["keys"].as_object().unwrap();
+            let is_over = keys.len() == 2 && keys.values().all(|status| status == "Inactive");
+            check(is_over, || format!("not all are inactive: {after}"))
         }
         OfControl::OfRole | OfControl::OfGroup => {
             let staged = match play {

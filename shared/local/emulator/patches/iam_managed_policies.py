@@ -1,8 +1,9 @@
-"""AWS's own policy for administrators can be attached.
+"""AWS's own policies for administrators, and for users whose keys others hold, can be attached.
 
 moto knows AWS's policies only where it loads all of them, which takes longer than everything else at its start.
 
 https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AdministratorAccess.html
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSCompromisedKeyQuarantineV3.html
 
 Ours, and not proven by an independent emulator.
 """
@@ -19,15 +20,22 @@ def apply():
             backend.managed_policies.update({policy.arn: policy for policy in backend.aws_managed_policies})
 
 
+# What they say, in short.
+SAY = {
+    "AdministratorAccess": {"Effect": "Allow", "Action": "*", "Resource": "*"},
+    "AWSCompromisedKeyQuarantineV3": {"Effect": "Deny", "Action": "iam:Create*", "Resource": "*"},
+}
+
+
 def policies(self):
-    said = {
-        "Path": "/",
-        "DefaultVersionId": "v1",
-        "CreateDate": "2015-02-06T18:39:46+00:00",
-        "UpdateDate": "2015-02-06T18:39:46+00:00",
-        "Document": {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-        },
-    }
-    return [AWSManagedPolicy.from_data("AdministratorAccess", self.account_id, self.region_name, said)]
+    def policy(name):
+        said = {
+            "Path": "/",
+            "DefaultVersionId": "v1",
+            "CreateDate": "2015-02-06T18:39:46+00:00",
+            "UpdateDate": "2015-02-06T18:39:46+00:00",
+            "Document": {"Version": "2012-10-17", "Statement": [SAY[name]]},
+        }
+        return AWSManagedPolicy.from_data(name, self.account_id, self.region_name, said)
+
+    return [policy(name) for name in SAY]
