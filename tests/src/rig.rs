@@ -377,8 +377,7 @@ fn signed_for(request: &HttpRequest) -> &str {
     scope.split('/').nth(3).unwrap_or_default()
 }
 
-/// EC2 and IAM say what they do in the body, others in a header, and the rest by method: what GuardDuty reads with a POST
-/// ends in `/get`.
+/// S3 writes by method; EC2 and IAM say what they do in the body, others in a header.
 fn is_write(request: &HttpRequest) -> bool {
     let is_read =
         |action: &str| ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
@@ -389,6 +388,6 @@ fn is_write(request: &HttpRequest) -> bool {
     let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
     match action {
         Some(action) => !is_read(action),
-        None => request.method() != "GET" && !request.uri().ends_with("/get"),
+        None => request.method() == "PUT" || request.method() == "DELETE",
     }
 }

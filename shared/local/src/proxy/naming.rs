@@ -26,7 +26,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: CloudTrail, CloudWatch Logs, Config, DynamoDB, EventBridge, Secrets Manager, SQS.
+    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, Secrets Manager, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -35,7 +35,7 @@ pub(super) enum Protocol {
     Query,
     S3,
     S3Control,
-    /// REST with JSON: GuardDuty, Lambda, Security Hub.
+    /// REST with JSON: Lambda, Security Hub.
     RestJson,
 }
 
@@ -70,9 +70,6 @@ impl Named {
         }
         if scope == Some("SecurityHub") {
             return security_hub(&parts.method, path, body);
-        }
-        if scope == Some("GuardDuty") {
-            return guardduty(&parts.method, path);
         }
         let is_form = header("content-type")
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
@@ -121,14 +118,11 @@ fn signed_for(authorization: &str) -> Option<&str> {
 fn service_name(signed_for: &str) -> &str {
     match signed_for {
         "cloudtrail" => "CloudTrail",
-        "config" => "Config Service",
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
         "events" => "EventBridge",
-        "guardduty" => "GuardDuty",
         "iam" => "IAM",
         "lambda" => "Lambda",
-        "logs" => "CloudWatch Logs",
         "monitoring" => "CloudWatch",
         "s3" => "S3",
         "secretsmanager" => "Secrets Manager",
@@ -217,16 +211,6 @@ fn security_hub(method: &Method, path: &str, body: &Bytes) -> Named {
         ("POST", "/findings") => "GetFindings",
         ("POST", "/findings/import") => "BatchImportFindings",
         ("PATCH", "/findings/batchupdate") => "BatchUpdateFindings",
-        ("GET", "/accounts") => "DescribeHub",
-        ("POST", "/accounts") => "EnableSecurityHub",
-        ("DELETE", "/accounts") => "DisableSecurityHub",
-        ("PATCH", "/accounts") => "UpdateSecurityHubConfiguration",
-        ("GET", "/standards") => "DescribeStandards",
-        ("POST", "/standards/get") => "GetEnabledStandards",
-        ("POST", "/standards/register") => "BatchEnableStandards",
-        ("POST", "/standards/deregister") => "BatchDisableStandards",
-        ("GET", "/administrator") => "GetAdministratorAccount",
-        ("GET", path) if path.starts_with("/tags/") => "ListTagsForResource",
         _ => &format!("Unknown {method} {path}"),
     };
     let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
@@ -234,37 +218,6 @@ fn security_hub(method: &Method, path: &str, body: &Bytes) -> Named {
     let findings = lists.filter_map(|list| body[list].as_array()).flatten();
     let ids = findings.filter_map(|finding| finding["Id"].as_str().map(str::to_owned));
     Named::new(Protocol::RestJson, "SecurityHub", operation).about(ids)
-}
-
-/// It is about the detector in its path.
-/// <https://docs.aws.amazon.com/guardduty/latest/APIReference/API_Operations.html>
-fn guardduty(method: &Method, path: &str) -> Named {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let operation = match (method.as_str(), parts.as_slice()) {
-        ("GET", ["detector"]) => "ListDetectors",
-        ("POST", ["detector"]) => "CreateDetector",
-        ("GET", ["detector", _]) => "GetDetector",
-        ("POST", ["detector", _]) => "UpdateDetector",
-        ("DELETE", ["detector", _]) => "DeleteDetector",
-        ("GET", ["detector", _, "administrator"]) => "GetAdministratorAccount",
-        ("GET", ["detector", _, "filter"]) => "ListFilters",
-        ("POST", ["detector", _, "filter"]) => "CreateFilter",
-        ("GET", ["detector", _, "filter", _]) => "GetFilter",
-        ("POST", ["detector", _, "filter", _]) => "UpdateFilter",
-        ("DELETE", ["detector", _, "filter", _]) => "DeleteFilter",
-        ("GET", ["detector", _, "ipset"]) => "ListIPSets",
-        ("POST", ["detector", _, "ipset"]) => "CreateIPSet",
-        ("GET", ["detector", _, "ipset", _]) => "GetIPSet",
-        ("POST", ["detector", _, "ipset", _]) => "UpdateIPSet",
-        ("DELETE", ["detector", _, "ipset", _]) => "DeleteIPSet",
-        ("GET", ["detector", _, "member"]) => "ListMembers",
-        ("POST", ["detector", _, "member", "get"]) => "GetMembers",
-        ("GET", ["tags", _]) => "ListTagsForResource",
-        _ => &format!("Unknown {method} {path}"),
-    };
-    let detector = parts.get(1).filter(|_| parts.first() == Some(&"detector"));
-    Named::new(Protocol::RestJson, "GuardDuty", operation)
-        .about(detector.map(|detector| (*detector).to_owned()))
 }
 
 fn s3_control(method: &Method, configuration: &str, account: Option<String>) -> Named {
@@ -637,8 +590,7 @@ mod tests {
                 true,
             ),
             ("POST", "/findings", "{}", "GetFindings", vec![], false),
-            ("GET", "/accounts", "", "DescribeHub", vec![], false),
-            ("GET", "/nothing", "", "Unknown GET /nothing", vec![], true),
+            ("GET", "/accounts", "", "Unknown GET /accounts", vec![], true),
         ] {
             let named = named(method, path, &[("authorization", &signature("securityhub"))], body);
             assert_eq!(

@@ -741,14 +741,10 @@ impl Sent {
         }
         Cloud {
             cloudtrail: noted!(cloudtrail, aws_sdk_cloudtrail),
-            cloudwatch: noted!(cloudwatch, aws_sdk_cloudwatch),
-            config: noted!(config, aws_sdk_config),
             dynamodb: noted!(dynamodb, aws_sdk_dynamodb),
             ec2: noted!(ec2, aws_sdk_ec2),
             events: noted!(events, aws_sdk_eventbridge),
-            guardduty: noted!(guardduty, aws_sdk_guardduty),
             iam: noted!(iam, aws_sdk_iam),
-            logs: noted!(logs, aws_sdk_cloudwatchlogs),
             s3: noted!(s3, aws_sdk_s3),
             s3control: noted!(s3control, aws_sdk_s3control),
             securityhub: noted!(securityhub, aws_sdk_securityhub),
