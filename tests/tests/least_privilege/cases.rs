@@ -308,16 +308,7 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
         OfControl::Tagged => {
             let staged = scene.stage(control).await;
             tag(scene, &staged).await;
-            let mut policy = people(Mode::Observe);
-            policy.scopes.push(Scope {
-                controls: vec![control.to_owned()],
-                accounts: vec![],
-                regions: vec![],
-                resources: vec![],
-                tags: [("stage".to_owned(), vec!["production".to_owned()])].into(),
-                mode: Mode::Enforce,
-            });
-            publish(scene, policy).await;
+            publish(scene, where_tagged(control)).await;
             scene.comes_to(&staged, "fixed").await?;
             is_right(scene, &staged).await
         }
@@ -416,6 +407,10 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
                 _ => scenario::stage_administrative_group(&scene.cloud, &scene.name).await,
             };
             let staged = staged.unwrap();
+            if let OfControl::OfRole = play {
+                tag(scene, &staged).await;
+                publish(scene, where_tagged(control)).await;
+            }
             let record = scene.comes_to(&staged, "fixed").await?;
             is_right(scene, &staged).await?;
             let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
@@ -820,6 +815,20 @@ async fn rests(scene: &Scene, id: &str, wanted: Status) -> Result<(), Failed> {
 }
 
 /// The service in which a control changes something.
+/// Enforces the control where a tag says so, and observes everything else.
+fn where_tagged(control: &str) -> Policy {
+    let mut policy = people(Mode::Observe);
+    policy.scopes.push(Scope {
+        controls: vec![control.to_owned()],
+        accounts: vec![],
+        regions: vec![],
+        resources: vec![],
+        tags: [("stage".to_owned(), vec!["production".to_owned()])].into(),
+        mode: Mode::Enforce,
+    });
+    policy
+}
+
 fn service(control: &str) -> &'static str {
     match control.split('-').next() {
         Some("cloudtrail") => "CloudTrail",

@@ -163,7 +163,7 @@ const OPERATIONS: &[Operation] = {
             "CreateTrail",
             &[
                 ("cloudtrail:CreateTrail", &[Each(TRAIL, "Name")]),
-                ("cloudtrail:AddTags", &[If(TRAIL, "TagsList")]),
+                ("cloudtrail:AddTags", &[If(TRAIL, "TagsList.Key")]),
                 ("iam:PassRole", &[Passed("CloudWatchLogsRoleArn", "cloudtrail.amazonaws.com")]),
             ],
         ),
