@@ -814,7 +814,6 @@ async fn rests(scene: &Scene, id: &str, wanted: Status) -> Result<(), Failed> {
     Err(format!("record {id} is {status:?}, not {wanted:?}"))
 }
 
-/// The service in which a control changes something.
 /// Enforces the control where a tag says so, and observes everything else.
 fn where_tagged(control: &str) -> Policy {
     let mut policy = people(Mode::Observe);
@@ -829,6 +828,7 @@ fn where_tagged(control: &str) -> Policy {
     policy
 }
 
+/// The service in which a control changes something.
 fn service(control: &str) -> &'static str {
     match control.split('-').next() {
         Some("cloudtrail") => "CloudTrail",
