@@ -90,9 +90,7 @@ fn request(named: &Named, region: &str, body: &Bytes) -> Request {
         Protocol::S3 => (one("Bucket"), Vec::new()),
         Protocol::RestJson if named.service == "SecurityHub" => {
             let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
-            let mut parameters = Vec::new();
-            leaves("", &json, &mut parameters);
-            (parameters, Vec::new())
+            (texts(&json), Vec::new())
         }
         Protocol::RestJson => (one("FunctionName"), Vec::new()),
         Protocol::S3Control | Protocol::Cbor => (Vec::new(), Vec::new()),
@@ -127,14 +125,10 @@ fn leaves(path: &str, json: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Texts and lists of texts.
+/// Every text, by where it stands.
 fn texts(json: &Value) -> Vec<(String, String)> {
     let mut texts = Vec::new();
-    for (name, value) in json.as_object().into_iter().flatten() {
-        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        let values = values.iter().filter_map(Value::as_str);
-        texts.extend(values.map(|value| (name.clone(), value.to_owned())));
-    }
+    leaves("", json, &mut texts);
     texts
 }
 
