@@ -128,6 +128,8 @@ fn remediations() -> impl Iterator<Item = &'static str> + Clone {
 fn called(staged: &Staged) -> &str {
     match staged.control {
         "s3-public-object" => staged.resource.split('/').next().unwrap_or_default(),
+        // `user/alice`: the call names her alone.
+        id if id.starts_with("iam-") => staged.resource.rsplit('/').next().unwrap_or_default(),
         _ => &staged.resource,
     }
 }

@@ -179,10 +179,11 @@ fn query(service: &str, body: &Bytes) -> Named {
     let pairs: Vec<_> = form_urlencoded::parse(body).collect();
     let action = pairs.iter().find(|(name, _)| name == "Action").map(|(_, value)| value.as_ref());
     let protocol = if service == "EC2" { Protocol::Ec2 } else { Protocol::Query };
-    // `InstanceId`, `InstanceId.1`, `IpPermissions.1.Groups.1.GroupId`, `TopicArn`.
+    // `InstanceId`, `InstanceId.1`, `IpPermissions.1.Groups.1.GroupId`, `TopicArn`, `UserName`.
     let names_resource = |name: &str| {
         let last = name.rsplit('.').find(|part| part.parse::<u32>().is_err()).unwrap_or(name);
-        ["Id", "Arn"].iter().any(|end| last.ends_with(end)) || last == "ResourceId"
+        ["Id", "Arn"].iter().any(|end| last.ends_with(end))
+            || service == "IAM" && ["GroupName", "RoleName", "UserName"].contains(&last)
     };
     let resources = pairs.iter().filter(|(name, _)| names_resource(name));
     Named::new(protocol, service, action.unwrap_or("Unknown without Action"))
