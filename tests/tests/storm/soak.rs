@@ -116,12 +116,11 @@ fn number(variable: &str, otherwise: usize) -> usize {
     }
 }
 
-/// The controls that change something, of which each violation has a resource of its own. That of a deleted flow log is
-/// gone: what is made instead has another id.
 /// A deleted flow log comes back under another id. The others are plans of several settings, of which who dies in the middle
 /// makes one twice: that it does no harm is shown by a law and by `storm::death`, and here one effect is counted for a change.
 const COUNTED_ELSEWHERE: [&str; 3] = ["cloudtrail-deleted", "iam-admin-policy", "vpc-flow-logs"];
 
+/// The controls that change something, of which each violation has a resource of its own.
 fn remediations() -> impl Iterator<Item = &'static str> + Clone {
     let all = REGISTRY.iter().filter(|meta| meta.safety != Safety::ReportOnly);
     let all = all.map(|meta| meta.id).filter(|control| !SETTINGS.contains(control));
