@@ -35,7 +35,7 @@ use serde_json::Value;
 
 use super::{
     holder::{Holder, Policies, unreadable},
-    principal::Principal,
+    principal::{Principal, in_link},
 };
 use crate::{
     partition,
@@ -319,7 +319,7 @@ impl Control for AdminPolicy {
     fn console(holder: &Holder, region: &str) -> String {
         let console = partition::console("iam", partition::first_region(region));
         let kind = holder.kind().to_ascii_lowercase();
-        format!("{console}#/{kind}s/details/{}?section=permissions", holder.name())
+        format!("{console}#/{kind}s/details/{}?section=permissions", in_link(holder.name()))
     }
 
     fn arn(holder: &Holder, account: &str, region: &str) -> String {

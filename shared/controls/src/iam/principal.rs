@@ -77,7 +77,7 @@ impl Principal {
             Kind::User => ("users", &self.name),
             Kind::Role => ("roles", &self.name),
         };
-        format!("{console}#/{kinds}/details/{name}")
+        format!("{console}#/{kinds}/details/{}", in_link(name))
     }
 
     /// Roles that belong to a service: nobody else can edit them.
@@ -123,6 +123,19 @@ impl Principal {
         };
         Some(format!("{self}: {why}"))
     }
+}
+
+/// A name as it stands in a link. It may hold `@` and `+`, which mean something there.
+pub(super) fn in_link(name: &str) -> String {
+    let mut link = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'.' | b'_' | b'-' => link.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => link.push(char::from(byte)),
+            _ => link.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    link
 }
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
@@ -187,6 +200,8 @@ mod tests {
             assert_eq!(Principal::parse(bad, ACCOUNT), None, "{bad}");
         }
         assert!(Principal::user(&"a".repeat(65)).is_none());
+        let at = Principal::user("a+b@example.com").unwrap();
+        assert!(at.console("eu-west-1").ends_with("#/users/details/a%2Bb%40example.com"));
     }
 
     #[test]
