@@ -493,6 +493,9 @@ fn nothing_that_cannot_be_taken_back_is_among_the_writes() {
         "ec2:DisableEbsEncryptionByDefault",
         "ec2:DisableImageBlockPublicAccess",
         "ec2:DisableSnapshotBlockPublicAccess",
+        "iam:DeleteGroupPolicy",
+        "iam:DeleteRolePolicy",
+        "iam:DeleteUserPolicy",
         "s3:DeleteBucketPolicy",
     ];
     for meta in REGISTRY {
