@@ -1,17 +1,6 @@
 //! AWS's partitions: by the region, what ARNs begin with and where the console is.
 
-pub(crate) use quell_engine::aws::first_region;
-
-/// The second part of every ARN of this region.
-pub(crate) fn of(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "aws-cn"
-    } else if region.starts_with("us-gov-") {
-        "aws-us-gov"
-    } else {
-        "aws"
-    }
-}
+pub(crate) use quell_engine::partition::{first_region, of};
 
 /// The console of a service in this region, up to the `#` after which the page is named.
 #[cfg_attr(not(feature = "all"), allow(dead_code, reason = "that of S3 is in no region"))]

@@ -279,17 +279,6 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 /// A process waits no longer than this for its first connections.
 const OPENING_TIME: Duration = Duration::from_millis(500);
 
-/// Where the global data of the region's partition lives.
-pub fn first_region(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "cn-north-1"
-    } else if region.starts_with("us-gov-") {
-        "us-gov-west-1"
-    } else {
-        "us-east-1"
-    }
-}
-
 /// Time for a connection: within a region more is a failure.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 

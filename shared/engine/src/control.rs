@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{CallError, Clients, Listen, Signal, aws::first_region, policy::Trusted, text};
+use crate::{CallError, Clients, Listen, Signal, partition::first_region, policy::Trusted, text};
 
 /// One rule about one kind of resource, with its remediation.
 ///

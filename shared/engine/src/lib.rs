@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod notify;
 pub mod outcome;
 mod pace;
+pub mod partition;
 pub mod policies;
 pub mod policy;
 pub mod protocol;

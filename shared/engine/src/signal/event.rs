@@ -11,7 +11,7 @@ use super::{
     fields::{Fields, brief, capped},
     guardduty, health, instance_state, manual, operator, schedule, securityhub, sign_in,
 };
-use crate::text::redacted;
+use crate::{partition, text::redacted};
 
 /// More than EventBridge delivers, and so little that the event still fits a dead-letter queue (SQS takes 1 MiB).
 const MAX_BYTES: usize = 1_000_000;
@@ -219,7 +219,9 @@ impl<'a> Envelope<'a> {
     /// Refuses a signal of another partition: its region would send signed requests to hosts of another owner.
     fn of_partition(&self, heard: Heard) -> Heard {
         match (heard, &self.options.region) {
-            (Heard::Signal(signal), Some(own)) if partition(&signal.region) != partition(own) => {
+            (Heard::Signal(signal), Some(own))
+                if partition::of(&signal.region) != partition::of(own) =>
+            {
                 Heard::Refused(Refused {
                     refusal: Refusal::ForeignPartition,
                     named: signal.region,
@@ -293,21 +295,6 @@ pub(super) fn region(fields: &Fields<'_>, field: &str) -> Result<Option<String>,
     } else {
         Err(EventError::unusable(fields.path(field), "a region", text))
     }
-}
-
-/// The partition of a region, by its name.
-pub(super) fn partition(region: &str) -> &'static str {
-    const PARTITIONS: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("us-isof-", "aws-iso-f"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("eusc-", "aws-eusc"),
-    ];
-    let found = PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
-    found.map_or("aws", |(_, partition)| partition)
 }
 
 pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EventError, Heard, Reason, Signal, Trigger,
-    event::{Envelope, Stop, account, key, partition, region, time},
+    event::{Envelope, Stop, account, key, region, time},
     fields::{Fields, brief},
 };
-use crate::text::redacted;
+use crate::{partition, text::redacted};
 
 /// A finding, as `BatchUpdateFindings` wants it named.
 /// <https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_AwsSecurityFindingIdentifier.html>
@@ -48,7 +48,7 @@ pub const OWN_GENERATOR: &str = "quell/";
 /// The product of an account for findings of its own making, under which Quell imports.
 /// <https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-custom-providers.html>
 pub fn own_product(account: &str, region: &str) -> String {
-    let partition = partition(region);
+    let partition = partition::of(region);
     format!("arn:{partition}:securityhub:{region}:{account}:product/{account}/default")
 }
 
