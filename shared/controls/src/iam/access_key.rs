@@ -8,10 +8,11 @@ use std::{
 
 use aws_sdk_iam::{Client, primitives::DateTime, types::StatusType};
 use quell_engine::{
-    CallError, Description, Discovered, During, Effect, Plan, Signal, Trigger, aws::OrMissing,
-    control::TargetError,
+    Background, CallError, Description, Discovered, During, Effect, Plan, Signal, Trigger,
+    aws::OrMissing, control::TargetError,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::principal::{Kind, Principal};
 
@@ -67,7 +68,7 @@ pub struct Key {
     pub active: bool,
     /// Whole days since it was made.
     pub age: i64,
-    /// When, by which service's call and in which region it was last used. `None`: never.
+    /// When, by which service's call and in which region it was last used. `None`: never, or it does not matter.
     pub used: Option<Use>,
 }
 
@@ -129,27 +130,90 @@ impl Switch {
     }
 }
 
-/// The keys of a user, of whom there are at most two. `None`: there is no such user.
-pub(super) async fn keys_of(
-    iam: &Client,
-    user: &Principal,
-) -> Result<Option<BTreeMap<KeyId, Key>>, CallError> {
-    let listed = iam.list_access_keys().user_name(user.name()).send().await.during(LIST);
-    let Some(listed) = listed.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
-    let mut keys = BTreeMap::new();
-    for found in listed.access_key_metadata {
-        let Some(id) = found.access_key_id().and_then(KeyId::parse) else { continue };
-        let used = iam.get_access_key_last_used().access_key_id(id.as_str());
-        let used = used.send().await.during(LAST_USED).or_missing(&["NoSuchEntity"])?;
-        let used = used.and_then(|used| used.access_key_last_used).and_then(|used| {
-            let age = days_since(used.last_used_date.as_ref()?);
-            Some(Use { age, service: used.service_name, region: used.region })
+/// A user's keys, of which there are at most two.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Keys {
+    pub user: Principal,
+    pub keys: BTreeMap<KeyId, Key>,
+    /// Whether people get in by this user when all else fails.
+    #[serde(default)]
+    pub is_break_glass: bool,
+}
+
+impl Keys {
+    /// IAM is asked for the last use of those keys alone of which it matters. `None`: there is no such user.
+    pub(super) async fn read(
+        iam: &Client,
+        user: &Principal,
+        matters: fn(&Self, &Key) -> bool,
+    ) -> Result<Option<Self>, CallError> {
+        let listed = iam.list_access_keys().user_name(user.name()).send().await.during(LIST);
+        let Some(listed) = listed.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
+        let keys = listed.access_key_metadata.into_iter().filter_map(|found| {
+            let active = found.status == Some(StatusType::Active);
+            let age = found.create_date.as_ref().map(days_since).unwrap_or_default();
+            Some((KeyId::parse(&found.access_key_id?)?, Key { active, age, used: None }))
         });
-        let active = found.status == Some(StatusType::Active);
-        let age = found.create_date.as_ref().map(days_since).unwrap_or_default();
-        keys.insert(id, Key { active, age, used });
+        let mut found = Self { user: user.clone(), keys: keys.collect(), is_break_glass: false };
+        let asked = found.keys.iter().filter(|(_, key)| matters(&found, key));
+        let mut asked = asked.map(|(id, _)| id.clone());
+        let (one, other) = (asked.next(), asked.next());
+        let (used, other_used) =
+            tokio::join!(last_use(iam, one.as_ref()), last_use(iam, other.as_ref()));
+        for (id, used) in [(one, used?), (other, other_used?)] {
+            if let Some(key) = id.and_then(|id| found.keys.get_mut(&id)) {
+                key.used = used;
+            }
+        }
+        Ok(Some(found))
     }
-    Ok(Some(keys))
+
+    pub(super) fn active(&self) -> impl Iterator<Item = (&KeyId, &Key)> {
+        self.keys.iter().filter(|(_, key)| key.active)
+    }
+
+    pub(super) fn inform(&mut self, background: &Background<'_, Self>) {
+        self.is_break_glass = self.user.is_break_glass(background.trusted);
+    }
+
+    pub(super) fn withheld(&self) -> Option<String> {
+        self.user.withheld(self.is_break_glass)
+    }
+
+    /// What deactivates these keys.
+    pub(super) fn deactivate<'a>(&self, keys: impl Iterator<Item = &'a KeyId>) -> Plan<Switch> {
+        keys.map(|key| self.switch(key, false)).collect()
+    }
+
+    /// What activates again which was active.
+    pub(super) fn revert(&self, after: &Self) -> Plan<Switch> {
+        self.active()
+            .filter(|(id, _)| after.keys.get(*id).is_some_and(|key| !key.active))
+            .map(|(id, _)| self.switch(id, true))
+            .collect()
+    }
+
+    /// Which keys there are and which of them are active: all else changes by itself.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let switches = |one: &Self| -> Vec<(KeyId, bool)> {
+            one.keys.iter().map(|(id, key)| (id.clone(), key.active)).collect()
+        };
+        self.user == other.user && switches(self) == switches(other)
+    }
+
+    fn switch(&self, key: &KeyId, active: bool) -> Switch {
+        Switch { user: self.user.clone(), key: key.clone(), active }
+    }
+}
+
+async fn last_use(iam: &Client, key: Option<&KeyId>) -> Result<Option<Use>, CallError> {
+    let Some(key) = key else { return Ok(None) };
+    let used = iam.get_access_key_last_used().access_key_id(key.as_str());
+    let used = used.send().await.during(LAST_USED).or_missing(&["NoSuchEntity"])?;
+    Ok(used.and_then(|used| used.access_key_last_used).and_then(|used| {
+        let age = days_since(used.last_used_date.as_ref()?);
+        Some(Use { age, service: used.service_name, region: used.region })
+    }))
 }
 
 /// The user of a key. `None`: there is no such key in the account.
@@ -185,10 +249,7 @@ pub(super) fn user_named(
 ) -> Result<Vec<Principal>, TargetError> {
     let (field, user) = match &signal.trigger {
         Trigger::ApiCall { parameters, response, .. } => {
-            // Who leaves it out means the user who calls, and only the response says who that is.
-            let named = parameters.get("userName").filter(|name| !name.is_null());
-            let named = named.or(response.pointer("/accessKey/userName"));
-            let named = named.and_then(|name| name.as_str());
+            let named = user_in(parameters, response).and_then(Value::as_str);
             ("requestParameters.userName", named.and_then(Principal::user))
         }
         Trigger::SecurityHub { resource, .. } => {
@@ -205,45 +266,10 @@ pub(super) fn user_named(
     user.map(|user| vec![user]).ok_or_else(|| TargetError { control, field, reason: reason() })
 }
 
-/// Whether the call says of no user: it is about who makes it.
-pub(super) fn names_nobody(signal: &Signal) -> bool {
-    match &signal.trigger {
-        Trigger::ApiCall { parameters, response, .. } => {
-            let named = parameters.get("userName").or(response.pointer("/accessKey/userName"));
-            named.is_none_or(|name| name.is_null())
-        }
-        _ => false,
-    }
-}
-
-/// What deactivates these keys.
-pub(super) fn deactivate<'a>(
-    user: &Principal,
-    keys: impl IntoIterator<Item = &'a KeyId>,
-) -> Plan<Switch> {
-    let switch = |key: &KeyId| Switch { user: user.clone(), key: key.clone(), active: false };
-    keys.into_iter().map(switch).collect()
-}
-
-/// What activates again which was active.
-pub(super) fn revert(
-    user: &Principal,
-    before: &BTreeMap<KeyId, Key>,
-    after: &BTreeMap<KeyId, Key>,
-) -> Plan<Switch> {
-    let was_active = before.iter().filter(|(_, key)| key.active);
-    was_active
-        .filter(|(id, _)| after.get(*id).is_some_and(|key| !key.active))
-        .map(|(id, _)| Switch { user: user.clone(), key: id.clone(), active: true })
-        .collect()
-}
-
-/// Which keys there are and which of them are active: all else changes by itself.
-pub(super) fn same(one: &BTreeMap<KeyId, Key>, other: &BTreeMap<KeyId, Key>) -> bool {
-    let switches = |keys: &BTreeMap<KeyId, Key>| -> Vec<(KeyId, bool)> {
-        keys.iter().map(|(id, key)| (id.clone(), key.active)).collect()
-    };
-    switches(one) == switches(other)
+/// The user of a call about one. Who leaves it out means the user who calls, and only the response says who that is.
+pub(super) fn user_in<'a>(parameters: &'a Value, response: &'a Value) -> Option<&'a Value> {
+    let named = parameters.get("userName").filter(|name| !name.is_null());
+    named.or(response.pointer("/accessKey/userName"))
 }
 
 fn days_since(then: &DateTime) -> i64 {

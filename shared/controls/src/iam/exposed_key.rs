@@ -21,7 +21,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use aws_sdk_iam::{Client, types::StatusType};
+use aws_sdk_iam::Client;
 use quell_engine::{
     Background, CallError, Clients, Control, Description, During, Listen, Meta, Plan, Progress,
     Safety, Severity, Signal, Trigger, aws::OrMissing, control::TargetError,
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    access_key::{self, KeyId, Switch},
+    access_key::{self, KeyId, Keys, Switch},
     principal::{self, Principal},
 };
 use crate::partition;
@@ -43,16 +43,6 @@ pub struct ExposedKey(Client);
 pub enum Exposed {
     Key(KeyId),
     User(Principal),
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Keys {
-    pub user: Principal,
-    /// The keys that are exposed, and whether each is active.
-    pub keys: BTreeMap<KeyId, bool>,
-    /// Whether people get in by this user when all else fails.
-    #[serde(default)]
-    pub is_break_glass: bool,
 }
 
 const ATTACHED: &str = "iam:ListAttachedUserPolicies";
@@ -172,42 +162,28 @@ impl Control for ExposedKey {
                 (user, false)
             }
         };
-        let keys =
-            self.0.list_access_keys().user_name(user.name()).send().await.during(access_key::LIST);
-        // A user has at most two.
-        let Some(keys) = keys.or_missing(&["NoSuchEntity"])? else { return Ok(None) };
-        let keys: BTreeMap<KeyId, bool> = keys
-            .access_key_metadata
-            .into_iter()
-            .filter_map(|found| {
-                Some((
-                    KeyId::parse(&found.access_key_id?)?,
-                    found.status == Some(StatusType::Active),
-                ))
-            })
-            .filter(|(id, _)| is_all || matches!(exposed, Exposed::Key(key) if key == id))
-            .collect();
-        if keys.is_empty() && matches!(exposed, Exposed::Key(_)) {
-            return Ok(None);
-        }
-        Ok(Some(Keys { user, keys, is_break_glass: false }))
+        let found = Keys::read(&self.0, &user, |_, _| false).await?;
+        Ok(found.and_then(|mut found| {
+            let is_named = |id: &KeyId| matches!(exposed, Exposed::Key(key) if key == id);
+            found.keys.retain(|id, _| is_all || is_named(id));
+            (matches!(exposed, Exposed::User(_)) || !found.keys.is_empty()).then_some(found)
+        }))
     }
 
     fn inform(state: &mut Keys, background: &Background<'_, Keys>) {
-        state.is_break_glass = state.user.is_break_glass(background.trusted);
+        state.inform(background);
     }
 
     fn same(one: &Keys, other: &Keys) -> bool {
-        one.user == other.user && one.keys == other.keys
+        one.same(other)
     }
 
     fn withheld(state: &Keys) -> Option<String> {
-        state.user.withheld(state.is_break_glass)
+        state.withheld()
     }
 
     fn plan(found: &Keys) -> Plan<Switch> {
-        let active = found.keys.iter().filter(|(_, active)| **active);
-        active.map(|(key, _)| found.change(key, false)).collect()
+        found.deactivate(found.active().map(|(id, _)| id))
     }
 
     async fn apply(
@@ -220,11 +196,7 @@ impl Control for ExposedKey {
     }
 
     fn revert(before: &Keys, after: &Keys) -> Plan<Switch> {
-        let was_active = before.keys.iter().filter(|(_, active)| **active);
-        was_active
-            .filter(|(key, _)| after.keys.get(*key) == Some(&false))
-            .map(|(key, _)| before.change(key, true))
-            .collect()
+        before.revert(after)
     }
 
     fn describe(_: &Keys, change: &Switch) -> Description {
@@ -282,12 +254,6 @@ impl ExposedKey {
     }
 }
 
-impl Keys {
-    fn change(&self, key: &KeyId, active: bool) -> Switch {
-        Switch { user: self.user.clone(), key: key.clone(), active }
-    }
-}
-
 fn key(text: &str) -> Option<Exposed> {
     KeyId::parse(text).map(Exposed::Key)
 }
@@ -306,7 +272,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::s3::tests::signal;
+    use crate::{iam::access_key::Key, s3::tests::signal};
 
     const KEY: &str = "AKIAQUELLSAMPLE00001";
 
@@ -369,15 +335,18 @@ mod tests {
 
     #[test]
     fn active_keys_are_deactivated_and_undo_knows_which() {
+        let user = Principal::user("alice").unwrap();
+        let key = |active| Key { active, age: 1, used: None };
         let keys = |first| Keys {
-            user: Principal::user("alice").unwrap(),
-            keys: [(id(KEY), first), (id("AKIAQUELLSAMPLE00002"), false)].into(),
+            user: user.clone(),
+            keys: [(id(KEY), key(first)), (id("AKIAQUELLSAMPLE00002"), key(false))].into(),
             is_break_glass: false,
         };
+        let switch = |active| Switch { user: user.clone(), key: id(KEY), active };
         let (before, after) = (keys(true), keys(false));
-        assert_eq!(ExposedKey::plan(&before).changes, [before.change(&id(KEY), false)]);
+        assert_eq!(ExposedKey::plan(&before).changes, [switch(false)]);
         assert!(ExposedKey::plan(&after).is_empty());
-        assert_eq!(ExposedKey::revert(&before, &after).changes, [before.change(&id(KEY), true)]);
+        assert_eq!(ExposedKey::revert(&before, &after).changes, [switch(true)]);
         assert!(ExposedKey::withheld(&Keys { is_break_glass: true, ..before }).is_some());
     }
 }

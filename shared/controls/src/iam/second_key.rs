@@ -21,12 +21,12 @@ use std::collections::BTreeMap;
 use aws_sdk_iam::Client;
 use quell_engine::{
     Background, CallError, Clients, Control, Description, Discovered, Listen, Meta, Plan, Progress,
-    Safety, Severity, Signal, control::TargetError,
+    Safety, Severity, Signal, Trigger, control::TargetError,
 };
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
-    access_key::{self, Key, KeyId, Switch},
+    access_key::{self, Keys, Switch},
     principal::{self, Principal},
 };
 
@@ -34,15 +34,6 @@ use super::{
 const GRACE: i64 = 7;
 
 pub struct SecondKey(Client);
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Keys {
-    pub user: Principal,
-    pub keys: BTreeMap<KeyId, Key>,
-    /// Whether people get in by this user when all else fails.
-    #[serde(default)]
-    pub is_break_glass: bool,
-}
 
 impl Control for SecondKey {
     const META: Meta = Meta {
@@ -78,9 +69,7 @@ impl Control for SecondKey {
     }
 
     fn targets(signal: &Signal) -> Result<Vec<Principal>, TargetError> {
-        // A key of the root user is no user's.
-        let is_root = signal.actor.as_ref().is_some_and(|actor| actor.principal == "root");
-        if !Self::META.hears(signal) || is_root && access_key::names_nobody(signal) {
+        if !Self::META.hears(signal) || is_roots_own(signal) {
             return Ok(Vec::new());
         }
         access_key::user_named(signal, Self::META.id)
@@ -91,12 +80,11 @@ impl Control for SecondKey {
     }
 
     async fn assess(&self, user: &Principal) -> Result<Option<Keys>, CallError> {
-        let keys = access_key::keys_of(&self.0, user).await?;
-        Ok(keys.map(|keys| Keys { user: user.clone(), keys, is_break_glass: false }))
+        Keys::read(&self.0, user, |found, key| key.active && found.active().count() > 1).await
     }
 
     fn inform(state: &mut Keys, background: &Background<'_, Keys>) {
-        state.is_break_glass = state.user.is_break_glass(background.trusted);
+        state.inform(background);
     }
 
     fn plan(found: &Keys) -> Plan<Switch> {
@@ -104,12 +92,12 @@ impl Control for SecondKey {
             (key.used.is_none(), key.idle(), std::cmp::Reverse(key.age), (*id).clone())
         });
         let wrong = missed_least.filter(|_| found.active().count() > 1);
-        access_key::deactivate(&found.user, wrong.map(|(id, _)| id))
+        found.deactivate(wrong.into_iter().map(|(id, _)| id))
     }
 
     fn withheld(found: &Keys) -> Option<String> {
-        found.user.withheld(found.is_break_glass).or_else(|| {
-            Some(match found.phase() {
+        found.withheld().or_else(|| {
+            Some(match Phase::of(found) {
                 Phase::Rotating => format!(
                     "{}: this may be a rotation; a key is deactivated {GRACE} days after the newer one was made, if it is not used by then",
                     found.user
@@ -124,7 +112,7 @@ impl Control for SecondKey {
     }
 
     fn same(one: &Keys, other: &Keys) -> bool {
-        access_key::same(&one.keys, &other.keys)
+        one.same(other)
     }
 
     async fn apply(
@@ -137,11 +125,11 @@ impl Control for SecondKey {
     }
 
     fn revert(before: &Keys, after: &Keys) -> Plan<Switch> {
-        access_key::revert(&before.user, &before.keys, &after.keys)
+        before.revert(after)
     }
 
     fn describe(found: &Keys, switch: &Switch) -> Description {
-        switch.describe(match found.phase() {
+        switch.describe(match Phase::of(found) {
             _ if switch.active => "",
             Phase::Rotating => ", one of two, the newer made within seven days",
             Phase::BothUsed => ", one of two that are in use",
@@ -173,29 +161,38 @@ enum Phase {
     Over,
 }
 
-impl Keys {
-    fn active(&self) -> impl Iterator<Item = (&KeyId, &Key)> {
-        self.keys.iter().filter(|(_, key)| key.active)
-    }
-
-    fn phase(&self) -> Phase {
-        if self.active().any(|(_, key)| key.age < GRACE) {
-            Phase::Rotating
-        } else if self.active().all(|(_, key)| key.idle() < GRACE) {
-            Phase::BothUsed
+impl Phase {
+    fn of(found: &Keys) -> Self {
+        if found.active().any(|(_, key)| key.age < GRACE) {
+            Self::Rotating
+        } else if found.active().all(|(_, key)| key.idle() < GRACE) {
+            Self::BothUsed
         } else {
-            Phase::Over
+            Self::Over
         }
+    }
+}
+
+/// A key that root makes for itself is no user's.
+fn is_roots_own(signal: &Signal) -> bool {
+    let is_root = signal.actor.as_ref().is_some_and(|actor| actor.principal == "root");
+    match &signal.trigger {
+        Trigger::ApiCall { parameters, response, .. } => {
+            is_root && access_key::user_in(parameters, response).is_none_or(Value::is_null)
+        }
+        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quell_engine::Trigger;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::{iam::access_key::Use, s3::tests::signal};
+    use crate::{
+        iam::access_key::{Key, KeyId, Use},
+        s3::tests::signal,
+    };
 
     const FIRST: &str = "AKIAQUELLSAMPLE00001";
     const SECOND: &str = "AKIAQUELLSAMPLE00002";
@@ -225,7 +222,11 @@ mod tests {
             (key(300, Some(60)), key(20, None), SECOND, Phase::Over),
         ] {
             let found = keys(first, second);
-            assert_eq!((goes(&found), found.phase()), (vec![gone.to_owned()], phase), "{found:?}");
+            assert_eq!(
+                (goes(&found), Phase::of(&found)),
+                (vec![gone.to_owned()], phase),
+                "{found:?}"
+            );
             assert_eq!(SecondKey::withheld(&found).is_some(), phase != Phase::Over);
         }
         let mut rotated = keys(key(300, None), key(1, None));

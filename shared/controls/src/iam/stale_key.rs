@@ -5,7 +5,7 @@
 //! IAM's own: when the key was last used, by which service's call and in which region. A key that is older than 90 days but in
 //! use is told of and left active: who uses it has to be given another one first.
 //!
-//! Only the sweep looks for them, because nothing happens when a key grows old.
+//! The sweep looks for them, and Security Hub may tell of them: nothing happens when a key grows old.
 //!
 //! ## Why it matters
 //! Keys do not end by themselves. Those that nobody misses lie in old laptops, images and repositories, and work for whoever
@@ -20,16 +20,14 @@
 
 use std::collections::BTreeMap;
 
+use super::{
+    access_key::{self, Key, KeyId, Keys, Switch},
+    principal::{self, Principal},
+};
 use aws_sdk_iam::Client;
 use quell_engine::{
     Background, CallError, Clients, Control, Description, Discovered, Listen, Meta, Plan, Progress,
     Safety, Severity, Signal, control::TargetError,
-};
-use serde::{Deserialize, Serialize};
-
-use super::{
-    access_key::{self, Key, KeyId, Switch},
-    principal::{self, Principal},
 };
 
 /// Days without use. CIS AWS Foundations Benchmark 3.0, 1.12.
@@ -38,15 +36,6 @@ const UNUSED: i64 = 45;
 const OLD: i64 = 90;
 
 pub struct StaleKey(Client);
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Keys {
-    pub user: Principal,
-    pub keys: BTreeMap<KeyId, Key>,
-    /// Whether people get in by this user when all else fails.
-    #[serde(default)]
-    pub is_break_glass: bool,
-}
 
 impl Control for StaleKey {
     const META: Meta = Meta {
@@ -98,38 +87,34 @@ impl Control for StaleKey {
     }
 
     async fn assess(&self, user: &Principal) -> Result<Option<Keys>, CallError> {
-        let keys = access_key::keys_of(&self.0, user).await?;
-        Ok(keys.map(|keys| Keys { user: user.clone(), keys, is_break_glass: false }))
+        // What is younger is neither unused nor old, whenever it was used.
+        Keys::read(&self.0, user, |_, key| key.active && key.age >= UNUSED).await
     }
 
     fn inform(state: &mut Keys, background: &Background<'_, Keys>) {
-        state.is_break_glass = state.user.is_break_glass(background.trusted);
+        state.inform(background);
     }
 
     /// Those that nobody uses. Only where there are none, those that are old: people are told of these.
     fn plan(found: &Keys) -> Plan<Switch> {
-        let unused = access_key::deactivate(&found.user, found.those(is_unused));
-        if unused.is_empty() {
-            access_key::deactivate(&found.user, found.those(is_old))
-        } else {
-            unused
-        }
+        let unused = found.deactivate(those(found, is_unused));
+        if unused.is_empty() { found.deactivate(those(found, is_old)) } else { unused }
     }
 
     fn withheld(found: &Keys) -> Option<String> {
         let in_use = || {
-            found.those(is_unused).next().is_none().then(|| {
+            those(found, is_unused).next().is_none().then(|| {
                 format!(
                     "{}: its key is in use; make another, move what uses it, then deactivate it",
                     found.user
                 )
             })
         };
-        found.user.withheld(found.is_break_glass).or_else(in_use)
+        found.withheld().or_else(in_use)
     }
 
     fn same(one: &Keys, other: &Keys) -> bool {
-        access_key::same(&one.keys, &other.keys)
+        one.same(other)
     }
 
     async fn apply(
@@ -142,7 +127,7 @@ impl Control for StaleKey {
     }
 
     fn revert(before: &Keys, after: &Keys) -> Plan<Switch> {
-        access_key::revert(&before.user, &before.keys, &after.keys)
+        before.revert(after)
     }
 
     fn describe(found: &Keys, switch: &Switch) -> Description {
@@ -172,10 +157,8 @@ impl Control for StaleKey {
     }
 }
 
-impl Keys {
-    fn those(&self, are: fn(&Key) -> bool) -> impl Iterator<Item = &KeyId> {
-        self.keys.iter().filter(move |(_, key)| are(key)).map(|(id, _)| id)
-    }
+fn those(found: &Keys, are: fn(&Key) -> bool) -> impl Iterator<Item = &KeyId> {
+    found.keys.iter().filter(move |(_, key)| are(key)).map(|(id, _)| id)
 }
 
 fn is_unused(key: &Key) -> bool {

@@ -1,11 +1,11 @@
 //! A user with an active key that AWS Health reports as exposed, and another key that nobody got hold of.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Error, Staged, sample};
+use super::{Error, Staged, iam_user, sample};
 use crate::Cloud;
 
-pub(super) const SAMPLE: &str = include_str!("../../../../events/iam-exposed-key/violating.json");
+const SAMPLE: &str = include_str!("../../../../events/iam-exposed-key/violating.json");
 
 /// The key and the user of the sample.
 const SAMPLE_KEY: &str = "AKIAQUELLSAMPLE00001";
@@ -13,12 +13,7 @@ const SAMPLE_USER: &str = "deploy-bot";
 
 pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     let user = format!("{SAMPLE_USER}-{name}");
-    cloud.iam.create_user().user_name(&user).send().await?;
-    let mut keys = Vec::new();
-    for _ in 0..2 {
-        let made = cloud.iam.create_access_key().user_name(&user).send().await?;
-        keys.push(made.access_key.ok_or("the emulator made no key")?.access_key_id);
-    }
+    let mut keys = iam_user::with_keys(cloud, &user, &[0, 0]).await?;
     let exposed = keys.swap_remove(0);
     Ok(Staged {
         control: "iam-exposed-key",
@@ -35,10 +30,5 @@ pub(super) async fn is_violating(cloud: &Cloud, resource: &str) -> Result<bool, 
 pub(super) async fn snapshot(cloud: &Cloud, resource: &str) -> Result<Value, Error> {
     let used = cloud.iam.get_access_key_last_used().access_key_id(resource).send().await?;
     let user = used.user_name().ok_or("nobody has this key")?;
-    let found = cloud.iam.list_access_keys().user_name(user).send().await?;
-    let keys = found
-        .access_key_metadata()
-        .iter()
-        .filter_map(|key| Some((key.access_key_id()?.to_owned(), json!(key.status()?.as_str()))));
-    Ok(json!({"user": user, "keys": keys.collect::<serde_json::Map<_, _>>()}))
+    iam_user::snapshot(cloud, user).await
 }

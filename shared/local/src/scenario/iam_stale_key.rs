@@ -21,13 +21,9 @@ pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
 }
 
 pub(super) async fn is_violating(cloud: &Cloud, resource: &str) -> Result<bool, Error> {
-    Ok(iam_user::active(cloud, user(resource)).await? > 1)
+    iam_user::has_second_key(cloud, resource).await
 }
 
 pub(super) async fn snapshot(cloud: &Cloud, resource: &str) -> Result<Value, Error> {
-    iam_user::snapshot(cloud, user(resource)).await
-}
-
-fn user(resource: &str) -> &str {
-    resource.strip_prefix("user/").unwrap_or(resource)
+    iam_user::snapshot(cloud, iam_user::name(resource)).await
 }

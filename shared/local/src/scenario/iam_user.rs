@@ -34,9 +34,14 @@ pub(super) async fn snapshot(cloud: &Cloud, user: &str) -> Result<Value, Error> 
     Ok(json!({"user": user, "keys": keys.collect::<Map<_, _>>()}))
 }
 
-/// How many keys of the user are active.
-pub(super) async fn active(cloud: &Cloud, user: &str) -> Result<usize, Error> {
-    let found = snapshot(cloud, user).await?;
+/// Whether more than one key of `user/<name>` is active.
+pub(super) async fn has_second_key(cloud: &Cloud, resource: &str) -> Result<bool, Error> {
+    let found = snapshot(cloud, name(resource)).await?;
     let keys = found["keys"].as_object().into_iter().flatten();
-    Ok(keys.filter(|(_, status)| *status == "Active").count())
+    Ok(keys.filter(|(_, status)| *status == "Active").count() > 1)
+}
+
+/// The name in `user/<name>`.
+pub(super) fn name(resource: &str) -> &str {
+    resource.strip_prefix("user/").unwrap_or(resource)
 }
