@@ -48,6 +48,7 @@ pub struct Clients {
     /// Under all of them, where it is ours.
     connector: Option<SharedHttpConnector>,
     account: String,
+    home: String,
     calls: CallLog,
 }
 
@@ -118,7 +119,8 @@ impl Clients {
     }
 
     pub fn new(sdk: SdkConfig, account: impl Into<String>) -> Self {
-        Self { sdk, connector: None, account: account.into(), calls: CallLog::default() }
+        let home = sdk.region().map(ToString::to_string).unwrap_or_default();
+        Self { sdk, connector: None, account: account.into(), home, calls: CallLog::default() }
     }
 
     /// The same credentials, now that their account is known.
@@ -208,6 +210,11 @@ impl Clients {
 
     pub fn region(&self) -> &str {
         self.sdk.region().map_or("", |region| region.as_ref())
+    }
+
+    /// The region of Quell's own stack, whichever the calls go to.
+    pub fn home(&self) -> &str {
+        &self.home
     }
 
     pub fn calls(&self) -> CallLog {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{Debug, Display},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -22,6 +22,10 @@ pub trait Control: Sized + 'static {
     /// Whether its resources are in no region, as IAM's are: their records, locks and baselines are of the partition's first,
     /// where CloudTrail tells of them, whoever finds them.
     const IS_GLOBAL: bool = false;
+
+    /// How long a fix is watched after it was seen to be right, and made again if somebody takes it back: where an intruder
+    /// may still act, because AWS needs a while until what was written counts everywhere.
+    const WATCHED_FOR: Duration = Duration::ZERO;
 
     /// The resource, parsed into a typed value. `Display` is its name as people know it (bucket name, instance id).
     type Target: Clone + Debug + Display + PartialEq + Serialize + DeserializeOwned;

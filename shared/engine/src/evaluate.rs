@@ -53,6 +53,12 @@ pub struct Engine {
 /// How often a fix is looked at before it counts as not in force.
 const VERIFICATIONS: u32 = 4;
 
+/// Between two looks at a fix that is watched.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a fix that is watched is made again. Whoever takes it back more often is told of.
+const MADE_AGAIN: usize = 3;
+
 /// How long a record spares a resource that it needs in a bad state for a moment.
 const SPARED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
 
@@ -378,6 +384,7 @@ impl<'a, C: Control> Run<'a, C> {
             [Command::Judge] => vec![self.judged(attempt).await],
             [Command::Verify] => {
                 let seen = self.verified().await;
+                let seen = self.watched(seen).await;
                 vec![self.sighted(seen, false).await]
             }
             [Command::Change(index)] => vec![self.change(*index).await],
@@ -565,6 +572,54 @@ impl<'a, C: Control> Run<'a, C> {
             seen = self.assess_again().await;
         }
         seen
+    }
+
+    /// Goes on looking whether a fix stays, where the control asks for it, and makes it again where somebody took it back.
+    async fn watched(
+        &mut self,
+        mut seen: Result<Option<C::State>, CallError>,
+    ) -> Result<Option<C::State>, CallError> {
+        if self.purpose == Purpose::Undo || !matches!(&seen, Ok(Some(now)) if self.is_right(now)) {
+            return seen;
+        }
+        let (until, mut made_again) = (Instant::now() + C::WATCHED_FOR, 0);
+        while Instant::now() < until && self.time_left() > WATCH_PAUSE + self.engine.call_time() {
+            sleep(WATCH_PAUSE).await;
+            seen = self.assess_again().await;
+            let plan = match &seen {
+                Ok(Some(now)) => C::plan(now),
+                _ => break,
+            };
+            if plan.is_empty() {
+                continue;
+            }
+            if made_again == MADE_AGAIN {
+                self.note(format!(
+                    "somebody took it back {} times within seconds: whoever does may still act here",
+                    made_again + 1
+                ));
+                break;
+            }
+            made_again += 1;
+            let progress = Progress { record: "", made: &[], deadline: self.engine.deadline };
+            for change in &plan.changes {
+                if let Err(error) = self.control.apply(&self.target, change, &progress).await {
+                    return Err(error);
+                }
+            }
+        }
+        let is_right = matches!(&seen, Ok(Some(now)) if self.is_right(now));
+        if made_again > 0 && is_right {
+            let times = if made_again == 1 { "once" } else { &format!("{made_again} times") };
+            self.note(format!("somebody took it back {times}, and it was made again"));
+        }
+        seen
+    }
+
+    /// What was learned on the way, for the record and for people.
+    fn note(&mut self, note: String) {
+        self.facts.get_or_insert_default().push(note.clone());
+        self.notes.push(note);
     }
 
     /// Whether nothing is left to do.
