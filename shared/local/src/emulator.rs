@@ -163,6 +163,10 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
     ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
+    (
+        "patches/iam_default_versions.py",
+        include_str!("../emulator/patches/iam_default_versions.py"),
+    ),
     ("patches/iam_key_ages.py", include_str!("../emulator/patches/iam_key_ages.py")),
     (
         "patches/iam_managed_policies.py",

@@ -89,6 +89,8 @@ enum On {
     EverythingIf(&'static str),
     /// The role that the parameter names, if any, for the service that gets it.
     Passed(&'static str, &'static str),
+    /// Who is named by the parameter, with the policy that is attached or detached.
+    Attached(&'static str, &'static str),
     /// What the ids in the parameter name.
     Ids(&'static str),
     /// What is tagged while it is made.
@@ -148,8 +150,8 @@ const EC2_IDS: [(&str, &str, &str); 9] = [
 /// By service and name.
 const OPERATIONS: &[Operation] = {
     use On::{
-        Also, Each, Everything, EverythingIf, Hub, Ids, If, Items, Passed, Products, Queried,
-        Some as Any, Table, TagSpecifications, ThroughUrl,
+        Also, Attached, Each, Everything, EverythingIf, Hub, Ids, If, Items, Passed, Products,
+        Queried, Some as Any, Table, TagSpecifications, ThroughUrl,
     };
     const fn of(service: &'static str, name: &'static str, needs: &'static [Need]) -> Operation {
         Operation { service, name, needs }
@@ -463,16 +465,76 @@ const OPERATIONS: &[Operation] = {
             &[("iam:ListAttachedUserPolicies", &[Each(USER, "UserName")])],
         ),
         of("IAM", "GetAccountSummary", &[("iam:GetAccountSummary", &[Everything])]),
+        of("IAM", "GetUser", &[("iam:GetUser", &[Each(USER, "UserName")])]),
+        of(
+            "IAM",
+            "PutRolePermissionsBoundary",
+            &[("iam:PutRolePermissionsBoundary", &[Each(ROLE, "RoleName")])],
+        ),
+        of(
+            "IAM",
+            "DeleteRolePermissionsBoundary",
+            &[("iam:DeleteRolePermissionsBoundary", &[Each(ROLE, "RoleName")])],
+        ),
+        of(
+            "IAM",
+            "PutUserPermissionsBoundary",
+            &[("iam:PutUserPermissionsBoundary", &[Each(USER, "UserName")])],
+        ),
+        of(
+            "IAM",
+            "DeleteUserPermissionsBoundary",
+            &[("iam:DeleteUserPermissionsBoundary", &[Each(USER, "UserName")])],
+        ),
+        of("IAM", "ListRoles", &[("iam:ListRoles", &[Everything])]),
+        of("IAM", "AddUserToGroup", &[("iam:AddUserToGroup", &[Each(USERS_GROUP, "GroupName")])]),
+        of(
+            "IAM",
+            "RemoveUserFromGroup",
+            &[("iam:RemoveUserFromGroup", &[Each(USERS_GROUP, "GroupName")])],
+        ),
+        of("IAM", "ListGroupsForUser", &[("iam:ListGroupsForUser", &[Each(USER, "UserName")])]),
+        of("IAM", "ListPolicyVersions", &[("iam:ListPolicyVersions", &[Each(ARN, "PolicyArn")])]),
+        of(
+            "IAM",
+            "SetDefaultPolicyVersion",
+            &[("iam:SetDefaultPolicyVersion", &[Each(ARN, "PolicyArn")])],
+        ),
+        of("IAM", "ListPolicyTags", &[("iam:ListPolicyTags", &[Each(ARN, "PolicyArn")])]),
+        of(
+            "IAM",
+            "UpdateAssumeRolePolicy",
+            &[("iam:UpdateAssumeRolePolicy", &[Each(ROLE, "RoleName")])],
+        ),
+        of("IAM", "GetSAMLProvider", &[("iam:GetSAMLProvider", &[Each(ARN, "SAMLProviderArn")])]),
+        of(
+            "IAM",
+            "GetOpenIDConnectProvider",
+            &[("iam:GetOpenIDConnectProvider", &[Each(ARN, "OpenIDConnectProviderArn")])],
+        ),
+        of("IAM", "GetLoginProfile", &[("iam:GetLoginProfile", &[Each(USER, "UserName")])]),
+        of("IAM", "ListMFADevices", &[("iam:ListMFADevices", &[Each(USER, "UserName")])]),
+        of("IAM", "GetAccountPasswordPolicy", &[("iam:GetAccountPasswordPolicy", &[Everything])]),
+        of(
+            "IAM",
+            "UpdateAccountPasswordPolicy",
+            &[("iam:UpdateAccountPasswordPolicy", &[Everything])],
+        ),
+        of(
+            "IAM",
+            "DeleteAccountPasswordPolicy",
+            &[("iam:DeleteAccountPasswordPolicy", &[Everything])],
+        ),
         of("IAM", "ListUsers", &[("iam:ListUsers", &[Everything])]),
         of("IAM", "ListUserTags", &[("iam:ListUserTags", &[Each(USER, "UserName")])]),
         of("IAM", "UpdateAccessKey", &[("iam:UpdateAccessKey", &[Each(USER, "UserName")])]),
         of(
             "IAM",
             "AttachGroupPolicy",
-            &[("iam:AttachGroupPolicy", &[Each(USERS_GROUP, "GroupName")])],
+            &[("iam:AttachGroupPolicy", &[Attached(USERS_GROUP, "GroupName")])],
         ),
-        of("IAM", "AttachRolePolicy", &[("iam:AttachRolePolicy", &[Each(ROLE, "RoleName")])]),
-        of("IAM", "AttachUserPolicy", &[("iam:AttachUserPolicy", &[Each(USER, "UserName")])]),
+        of("IAM", "AttachRolePolicy", &[("iam:AttachRolePolicy", &[Attached(ROLE, "RoleName")])]),
+        of("IAM", "AttachUserPolicy", &[("iam:AttachUserPolicy", &[Attached(USER, "UserName")])]),
         of(
             "IAM",
             "DeleteGroupPolicy",
@@ -483,10 +545,10 @@ const OPERATIONS: &[Operation] = {
         of(
             "IAM",
             "DetachGroupPolicy",
-            &[("iam:DetachGroupPolicy", &[Each(USERS_GROUP, "GroupName")])],
+            &[("iam:DetachGroupPolicy", &[Attached(USERS_GROUP, "GroupName")])],
         ),
-        of("IAM", "DetachRolePolicy", &[("iam:DetachRolePolicy", &[Each(ROLE, "RoleName")])]),
-        of("IAM", "DetachUserPolicy", &[("iam:DetachUserPolicy", &[Each(USER, "UserName")])]),
+        of("IAM", "DetachRolePolicy", &[("iam:DetachRolePolicy", &[Attached(ROLE, "RoleName")])]),
+        of("IAM", "DetachUserPolicy", &[("iam:DetachUserPolicy", &[Attached(USER, "UserName")])]),
         of("IAM", "GetGroup", &[("iam:GetGroup", &[Each(USERS_GROUP, "GroupName")])]),
         of("IAM", "GetGroupPolicy", &[("iam:GetGroupPolicy", &[Each(USERS_GROUP, "GroupName")])]),
         of("IAM", "GetPolicy", &[("iam:GetPolicy", &[Each(ARN, "PolicyArn")])]),
@@ -724,6 +786,26 @@ const FACTS: &[Facts] = {
         of("iam:ListAttachedRolePolicies", List, true),
         of("iam:ListAttachedUserPolicies", List, true),
         of("iam:GetAccountSummary", List, false),
+        of("iam:GetUser", Read, true),
+        of("iam:PutRolePermissionsBoundary", PermissionsManagement, true),
+        of("iam:DeleteRolePermissionsBoundary", PermissionsManagement, true),
+        of("iam:PutUserPermissionsBoundary", PermissionsManagement, true),
+        of("iam:DeleteUserPermissionsBoundary", PermissionsManagement, true),
+        of("iam:ListRoles", List, false),
+        of("iam:AddUserToGroup", Write, true),
+        of("iam:RemoveUserFromGroup", Write, true),
+        of("iam:ListGroupsForUser", List, true),
+        of("iam:ListPolicyVersions", List, true),
+        of("iam:SetDefaultPolicyVersion", PermissionsManagement, true),
+        of("iam:ListPolicyTags", List, true),
+        of("iam:UpdateAssumeRolePolicy", PermissionsManagement, true),
+        of("iam:GetSAMLProvider", Read, true),
+        of("iam:GetOpenIDConnectProvider", Read, true),
+        of("iam:GetLoginProfile", Read, true),
+        of("iam:ListMFADevices", List, true),
+        of("iam:GetAccountPasswordPolicy", Read, false),
+        of("iam:UpdateAccountPasswordPolicy", Write, false),
+        of("iam:DeleteAccountPasswordPolicy", PermissionsManagement, false),
         of("iam:ListUsers", List, false),
         of("iam:ListEntitiesForPolicy", List, true),
         of("iam:ListGroupPolicies", List, true),
@@ -781,7 +863,7 @@ const FACTS: &[Facts] = {
 
 /// The context keys that requests are known by here, in lower case; those that end in `/` go on with a tag's key, or a field. A
 /// policy that looks at another would be misjudged.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:requestedregion",
@@ -792,6 +874,7 @@ pub(super) const KEYS: [&str; 15] = [
     "dynamodb:leadingkeys",
     "ec2:createaction",
     "iam:passedtoservice",
+    "iam:policyarn",
     "lambda:functionurlauthtype",
     "lambda:invokedviafunctionurl",
     "s3:resourceaccount",
@@ -834,6 +917,14 @@ impl Request {
                     let resource = role.to_owned();
                     asked.push(Asked { action: action.to_owned(), resource, context });
                 }
+            }
+            On::Attached(arn, parameter) => {
+                let named = self.value(parameter).zip(self.value("PolicyArn"));
+                let (name, policy) = named
+                    .ok_or_else(|| self.unknown(&format!("names no {parameter} or policy")))?;
+                let resource = self.arn(arn, name);
+                let context = self.context(&resource).with("iam:PolicyARN", policy);
+                asked.push(Asked { action: action.to_owned(), resource, context });
             }
             On::Each(arn, parameter) => {
                 let named = self.values(parameter);
