@@ -92,12 +92,13 @@ fn what_must_not_be_acted_upon_names_nothing() {
 fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTreeSet<String>)> {
     let label = row.label.act.as_deref()?;
     // What is to be held against a baseline is labelled as a matter of policy. It must reach its control all the same.
-    const POLICY: [&str; 5] = [
+    const POLICY: [&str; 6] = [
         "evaluate the new",
         "enable versioning",
         "restore default encryption",
         "deactivate the new key",
         "recreate the trail",
+        "remove the trust",
     ];
     if !row.is_firm_act() && !POLICY.iter().any(|begin| label.starts_with(begin)) {
         return None;
@@ -151,6 +152,18 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         {
             let user = event.pointer("/detail/responseElements/accessKey/userName")?;
             Some((&["iam-second-key"], one(&format!("user/{}", user.as_str()?))?))
+        }
+        ("cloudtrail-api", "iam", "CreateRole" | "UpdateAssumeRolePolicy") => {
+            let role = parameters["roleName"].as_str()?;
+            Some((&["iam-open-trust"], one(&format!("role/{role}"))?))
+        }
+        ("cloudtrail-api", "iam", "AttachRolePolicy") => {
+            let role = parameters["roleName"].as_str()?;
+            Some((&["iam-admin-policy"], one(&format!("role/{role}"))?))
+        }
+        ("cloudtrail-api", "iam", "AttachUserPolicy") => {
+            let user = parameters["userName"].as_str()?;
+            Some((&["iam-admin-policy"], one(&format!("user/{user}"))?))
         }
         ("config-compliance", ..) if label.contains("vpc-flow-logs-enabled") => {
             Some((&["vpc-flow-logs"], one(event["detail"]["resourceId"].as_str()?)?))

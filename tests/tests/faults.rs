@@ -493,9 +493,13 @@ fn nothing_that_cannot_be_taken_back_is_among_the_writes() {
         "ec2:DisableEbsEncryptionByDefault",
         "ec2:DisableImageBlockPublicAccess",
         "ec2:DisableSnapshotBlockPublicAccess",
+        "iam:DeleteAccountPasswordPolicy",
         "iam:DeleteGroupPolicy",
+        "iam:DeleteRolePermissionsBoundary",
         "iam:DeleteRolePolicy",
+        "iam:DeleteUserPermissionsBoundary",
         "iam:DeleteUserPolicy",
+        "iam:RemoveUserFromGroup",
         "s3:DeleteBucketPolicy",
     ];
     for meta in REGISTRY {

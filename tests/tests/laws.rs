@@ -47,6 +47,14 @@ macro_rules! laws {
             #[tokio::test] async fn ebs_snapshot_block_public_access() { super::$law("ebs-snapshot-block-public-access").await }
             #[tokio::test] async fn ami_block_public_access() { super::$law("ami-block-public-access").await }
             #[tokio::test] async fn iam_admin_policy() { super::$law("iam-admin-policy").await }
+            #[tokio::test] async fn iam_admin_group() { super::$law("iam-admin-group").await }
+            #[tokio::test] async fn iam_console_mfa() { super::$law("iam-console-mfa").await }
+            #[tokio::test] async fn iam_open_trust() { super::$law("iam-open-trust").await }
+            #[tokio::test] async fn iam_password_policy() { super::$law("iam-password-policy").await }
+            #[tokio::test] async fn iam_policy_version() { super::$law("iam-policy-version").await }
+            #[tokio::test] async fn iam_permissions_boundary() { super::$law("iam-permissions-boundary").await }
+            #[tokio::test] async fn iam_role_sessions() { super::$law("iam-role-sessions").await }
+            #[tokio::test] async fn iam_quarantine() { super::$law("iam-quarantine").await }
             #[tokio::test] async fn iam_exposed_key() { super::$law("iam-exposed-key").await }
             #[tokio::test] async fn iam_second_key() { super::$law("iam-second-key").await }
             #[tokio::test] async fn iam_stale_key() { super::$law("iam-stale-key").await }
@@ -67,6 +75,16 @@ mod a_control_that_only_reports_changes_nothing_and_tells {
     #[tokio::test]
     async fn quell_tampered() {
         super::reporting_changes_nothing_and_tells("quell-tampered").await;
+    }
+
+    #[tokio::test]
+    async fn iam_identity_provider() {
+        super::reporting_changes_nothing_and_tells("iam-identity-provider").await;
+    }
+
+    #[tokio::test]
+    async fn iam_login_profile() {
+        super::reporting_changes_nothing_and_tells("iam-login-profile").await;
     }
 
     #[tokio::test]

@@ -73,6 +73,16 @@ pub static REGISTRY: &[&Meta] = &[
     &iam::second_key::SecondKey::META,
     &iam::stale_key::StaleKey::META,
     &iam::admin_policy::AdminPolicy::META,
+    &iam::admin_group::AdminGroup::META,
+    &iam::policy_version::PolicyVersion::META,
+    &iam::open_trust::OpenTrust::META,
+    &iam::permissions_boundary::PermissionsBoundary::META,
+    &iam::role_sessions::RoleSessions::META,
+    &iam::password_policy::PasswordPolicy::META,
+    &iam::identity_provider::IdentityProvider::META,
+    &iam::login_profile::LoginProfile::META,
+    &iam::console_mfa::ConsoleMfa::META,
+    &iam::quarantine::Quarantine::META,
 ];
 
 /// Every control, for programs that serve them all.
@@ -113,6 +123,16 @@ pub type All = (
     iam::second_key::SecondKey,
     iam::stale_key::StaleKey,
     iam::admin_policy::AdminPolicy,
+    iam::admin_group::AdminGroup,
+    iam::policy_version::PolicyVersion,
+    iam::open_trust::OpenTrust,
+    iam::permissions_boundary::PermissionsBoundary,
+    iam::role_sessions::RoleSessions,
+    iam::password_policy::PasswordPolicy,
+    iam::identity_provider::IdentityProvider,
+    iam::login_profile::LoginProfile,
+    iam::console_mfa::ConsoleMfa,
+    iam::quarantine::Quarantine,
 );
 
 /// Runs an expression with the type of the control that has this id; `None` if there is none.
@@ -161,7 +181,17 @@ macro_rules! with_control {
             $crate::iam::root_use::RootUse,
             $crate::iam::second_key::SecondKey,
             $crate::iam::stale_key::StaleKey,
-            $crate::iam::admin_policy::AdminPolicy
+            $crate::iam::admin_policy::AdminPolicy,
+            $crate::iam::admin_group::AdminGroup,
+            $crate::iam::policy_version::PolicyVersion,
+            $crate::iam::open_trust::OpenTrust,
+            $crate::iam::permissions_boundary::PermissionsBoundary,
+            $crate::iam::role_sessions::RoleSessions,
+            $crate::iam::password_policy::PasswordPolicy,
+            $crate::iam::identity_provider::IdentityProvider,
+            $crate::iam::login_profile::LoginProfile,
+            $crate::iam::console_mfa::ConsoleMfa,
+            $crate::iam::quarantine::Quarantine
         )
     };
     (@ $id:expr, $control:ident => $body:expr, $($type:ty),+) => {{

@@ -63,6 +63,7 @@ enum OfControl {
     Kept,
     Used,
     ToBucket,
+    Without,
     OfRole,
     Quarantined,
     OfGroup,
@@ -149,7 +150,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfRole, Parked,
-        Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
+        Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used, Without,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -202,6 +203,10 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("iam-exposed-key", Quarantined, "deactivates every key of a user in AWS's quarantine"),
             ("iam-admin-policy", OfGroup, "is fixed and undone for a group"),
             ("iam-admin-policy", OfRole, "is fixed and undone for a role"),
+            ("iam-permissions-boundary", Kept, "is kept as a sweep sees it"),
+            ("iam-permissions-boundary", OfRole, "is fixed and undone for a user"),
+            ("iam-password-policy", Without, "is made where there was none, and undone"),
+            ("iam-quarantine", OfRole, "is fixed and undone for a role"),
             ("s3-public-policy", Emptied, "deletes a policy of which nothing is left"),
             ("sg-default-rules", Used, "says what uses the group"),
             ("vpc-flow-logs", ToBucket, "has a flow log deliver to a bucket again"),
@@ -401,16 +406,31 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
         }
         OfControl::OfRole | OfControl::OfGroup => {
             let staged = match play {
+                OfControl::OfRole if control == "iam-permissions-boundary" => {
+                    scenario::stage_unbounded_user(&scene.cloud, &scene.name).await
+                }
+                OfControl::OfRole if control == "iam-quarantine" => {
+                    scenario::stage_suspected_role(&scene.cloud, &scene.name).await
+                }
                 OfControl::OfRole => {
                     scenario::stage_administrative_role(&scene.cloud, &scene.name).await
                 }
                 _ => scenario::stage_administrative_group(&scene.cloud, &scene.name).await,
             };
             let staged = staged.unwrap();
+            scenario::remember(&scene.cloud, &scene.ledger, &staged).await.unwrap();
             if let OfControl::OfRole = play {
                 tag(scene, &staged).await;
                 publish(scene, where_tagged(control)).await;
             }
+            let record = scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await?;
+            let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
+            check(report["outcome"] == "undone", || format!("not undone: {report}"))
+        }
+        OfControl::Without => {
+            let staged = scene.stage(control).await;
+            scenario::delete_password_policy(&scene.cloud).await.unwrap();
             let record = scene.comes_to(&staged, "fixed").await?;
             is_right(scene, &staged).await?;
             let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
@@ -846,6 +866,11 @@ fn nothing(control: &str) -> &'static str {
         "CloudTrail" => "no-such-trail",
         "EventBridge" => "quell-no-such-rule",
         "IAM" if control == "iam-exposed-key" => "AKIAQUELLNOSUCHKEY00",
+        "IAM" if control == "iam-admin-group" => "group/no-such-group/no-such-user",
+        "IAM" if control == "iam-open-trust" || control == "iam-role-sessions" => {
+            "role/no-such-role"
+        }
+        "IAM" if control == "iam-policy-version" => "policy/no-such-policy",
         "IAM" => "user/no-such-user",
         "S3" if control == "s3-public-object" => "quell-no-such-bucket/object",
         "S3" => "quell-no-such-bucket",
@@ -882,7 +907,13 @@ async fn tag(scene: &Scene, staged: &Staged) {
                 Some(("role", role)) => {
                     iam.tag_role().role_name(role).tags(tag).send().await.map(drop).unwrap();
                 }
-                Some((_, user)) => {
+                Some(("policy", _)) => {
+                    let arn = format!("arn:aws:iam::{ACCOUNT}:{resource}");
+                    iam.tag_policy().policy_arn(arn).tags(tag).send().await.map(drop).unwrap();
+                }
+                Some((_, named)) => {
+                    // Of a member, the user.
+                    let user = named.rsplit('/').next().unwrap_or(named);
                     iam.tag_user().user_name(user).tags(tag).send().await.map(drop).unwrap();
                 }
                 None => {

@@ -36,6 +36,14 @@ macro_rules! at_every_call {
             #[tokio::test] async fn iam_second_key() { at_every_call("iam-second-key", &$faults).await }
             #[tokio::test] async fn iam_stale_key() { at_every_call("iam-stale-key", &$faults).await }
             #[tokio::test] async fn iam_admin_policy() { at_every_call("iam-admin-policy", &$faults).await }
+            #[tokio::test] async fn iam_admin_group() { at_every_call("iam-admin-group", &$faults).await }
+            #[tokio::test] async fn iam_console_mfa() { at_every_call("iam-console-mfa", &$faults).await }
+            #[tokio::test] async fn iam_open_trust() { at_every_call("iam-open-trust", &$faults).await }
+            #[tokio::test] async fn iam_password_policy() { at_every_call("iam-password-policy", &$faults).await }
+            #[tokio::test] async fn iam_policy_version() { at_every_call("iam-policy-version", &$faults).await }
+            #[tokio::test] async fn iam_permissions_boundary() { at_every_call("iam-permissions-boundary", &$faults).await }
+            #[tokio::test] async fn iam_role_sessions() { at_every_call("iam-role-sessions", &$faults).await }
+            #[tokio::test] async fn iam_quarantine() { at_every_call("iam-quarantine", &$faults).await }
             #[tokio::test] async fn quell_rule_disabled() { at_every_call("quell-rule-disabled", &$faults).await }
             #[tokio::test] async fn vpc_subnet_public_ip() { at_every_call("vpc-subnet-public-ip", &$faults).await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { at_every_call("vpc-nacl-open-ingress", &$faults).await }

@@ -94,12 +94,19 @@ pub(crate) const RESIDUAL: &[(&str, &str)] = &[
     ("S3ExposureRole", "s3:PutBucketAcl"),
     // What was taken is given back by undo, of whatever policy; IAM cannot bind what an inline policy says. Under the
     // ceiling `act` alone, and never on what is Quell's.
+    ("IamPrivilegeRole", "iam:AddUserToGroup"),
     ("IamPrivilegeRole", "iam:AttachGroupPolicy"),
     ("IamPrivilegeRole", "iam:AttachRolePolicy"),
     ("IamPrivilegeRole", "iam:AttachUserPolicy"),
     ("IamPrivilegeRole", "iam:PutGroupPolicy"),
     ("IamPrivilegeRole", "iam:PutRolePolicy"),
     ("IamPrivilegeRole", "iam:PutUserPolicy"),
+    ("IamPrivilegeRole", "iam:DeleteRolePermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:DeleteUserPermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:PutRolePermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:PutUserPermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:SetDefaultPolicyVersion"),
+    ("IamPrivilegeRole", "iam:UpdateAssumeRolePolicy"),
     // Of one secret, which is for nothing but this.
     ("SlackRole", "secretsmanager:GetSecretValue"),
     ("SlackActionsRole", "secretsmanager:GetSecretValue"),
@@ -114,6 +121,7 @@ pub(crate) fn nobody_can_rise(template: &Template) -> Vec<String> {
             .statements(role)
             .into_iter()
             .filter(|statement| statement["Effect"] == "Allow")
+            .filter(|statement| !attaches_denials_alone(&template, statement))
             .flat_map(|statement| texts(&statement["Action"]))
             .collect();
         let may = |action: &str| granted.iter().any(|grant| glob_matches(grant, action));
@@ -134,6 +142,23 @@ pub(crate) fn nobody_can_rise(template: &Template) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Whether what it lets attach are policies of the template of which each only denies: with that nobody rises.
+fn attaches_denials_alone(template: &Template, statement: &serde_json::Value) -> bool {
+    let policies = list(&statement["Condition"]["ArnEquals"]["iam:PolicyARN"]);
+    let denies = |policy: &&serde_json::Value| {
+        let found = template.referred("AWS::IAM::ManagedPolicy", policy);
+        found.is_some_and(|(_, policy)| {
+            let statements = list(&policy["Properties"]["PolicyDocument"]["Statement"]);
+            statements.iter().all(|statement| statement["Effect"] == "Deny")
+        })
+    };
+    let attaches =
+        |action: &&str| action.starts_with("iam:Attach") || action.starts_with("iam:Detach");
+    !policies.is_empty()
+        && policies.iter().all(denies)
+        && texts(&statement["Action"]).iter().all(attaches)
 }
 
 /// Changes of IAM that only take away.
@@ -166,7 +191,17 @@ const PASSED_TO: &[&str] = &["cloudtrail.amazonaws.com", "vpc-flow-logs.amazonaw
 /// Roles that may make changes whose content IAM cannot bind (`PutRolePolicy`, `UpdateAssumeRolePolicy`,
 /// `SetDefaultPolicyVersion`, …), each in a function of its own.
 const UNBOUND_CHANGES: &[(&str, &str)] = &[
-    // Gives back what `iam-admin-policy` took: which policy that is, only the record says.
+    // Gives back what was taken: which policy, version or trust that is, only the record says.
+    ("IamPrivilegeRole", "iam:AddUserToGroup"),
+    ("IamPrivilegeRole", "iam:DeleteRolePermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:DeleteUserPermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:PutRolePermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:PutUserPermissionsBoundary"),
+    ("IamPrivilegeRole", "iam:SetDefaultPolicyVersion"),
+    ("IamPrivilegeRole", "iam:UpdateAssumeRolePolicy"),
+    // How strong passwords are gives nobody a right.
+    ("IamPrivilegeRole", "iam:DeleteAccountPasswordPolicy"),
+    ("IamPrivilegeRole", "iam:UpdateAccountPasswordPolicy"),
     ("IamPrivilegeRole", "iam:AttachGroupPolicy"),
     ("IamPrivilegeRole", "iam:AttachRolePolicy"),
     ("IamPrivilegeRole", "iam:AttachUserPolicy"),
@@ -184,9 +219,12 @@ pub(crate) fn iam_changes_only_reduce(template: &Template) -> Vec<String> {
             let is_anything = |one: &&serde_json::Value| **one == "*";
             let everywhere = list(&statement["Resource"]).iter().any(is_anything);
             let bound = ["StringEquals", "ArnEquals"].iter().any(|operator| {
-                let arns = texts(&statement["Condition"][operator]["iam:PolicyARN"]);
-                !arns.is_empty() && arns.iter().all(|arn| !arn.contains('*'))
-                    || statement["Condition"][operator]["iam:PolicyARN"].is_object()
+                let arns = list(&statement["Condition"][operator]["iam:PolicyARN"]);
+                // A reference names one policy.
+                let is_one = |arn: &&serde_json::Value| {
+                    arn.is_object() || arn.as_str().is_some_and(|arn| !arn.contains('*'))
+                };
+                !arns.is_empty() && arns.iter().all(is_one)
             });
             for action in texts(&statement["Action"]) {
                 let Some(name) = action.strip_prefix("iam:") else { continue };

@@ -249,7 +249,16 @@ pub(super) fn user_named(
 ) -> Result<Vec<Principal>, TargetError> {
     let (field, user) = match &signal.trigger {
         Trigger::ApiCall { parameters, response, .. } => {
-            let named = user_in(parameters, response).and_then(Value::as_str);
+            let named = parameters.get("userName").filter(|name| !name.is_null());
+            // Who leaves it out means the user who calls; the response of a call that makes something says who that is.
+            let named = named.or(response.pointer("/accessKey/userName")).and_then(Value::as_str);
+            let caller = signal.actor.as_ref().map(|actor| actor.principal.as_str());
+            let named = match (named, caller) {
+                // Root's own are no user's.
+                (None, Some("root")) => return Ok(Vec::new()),
+                (None, caller) => caller.and_then(|caller| caller.strip_prefix("user ")),
+                (named, _) => named,
+            };
             ("requestParameters.userName", named.and_then(Principal::user))
         }
         Trigger::SecurityHub { resource, .. } => {
@@ -264,12 +273,6 @@ pub(super) fn user_named(
     };
     let reason = || "it is not the name of a user".to_owned();
     user.map(|user| vec![user]).ok_or_else(|| TargetError { control, field, reason: reason() })
-}
-
-/// The user of a call about one. Who leaves it out means the user who calls, and only the response says who that is.
-pub(super) fn user_in<'a>(parameters: &'a Value, response: &'a Value) -> Option<&'a Value> {
-    let named = parameters.get("userName").filter(|name| !name.is_null());
-    named.or(response.pointer("/accessKey/userName"))
 }
 
 fn days_since(then: &DateTime) -> i64 {

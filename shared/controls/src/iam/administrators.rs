@@ -23,6 +23,21 @@ impl Policies {
         policies: &BTreeSet<String>,
         partition: &str,
     ) -> Result<bool, CallError> {
+        self.administer_beside(Some(holder), policies, partition).await
+    }
+
+    /// Whether anybody at all has AWS's `AdministratorAccess`, in the same sense.
+    pub(super) async fn anybody_administers(&self, partition: &str) -> Result<bool, CallError> {
+        self.administer_beside(None, &BTreeSet::new(), partition).await
+    }
+
+    async fn administer_beside(
+        &self,
+        holder: Option<&Holder>,
+        policies: &BTreeSet<String>,
+        partition: &str,
+    ) -> Result<bool, CallError> {
+        let principal = holder.and_then(Holder::principal);
         let usual = format!("arn:{partition}:{ADMINISTRATOR_ACCESS}");
         for arn in policies.iter().chain([&usual]) {
             let mut next = None;
@@ -32,17 +47,17 @@ impl Policies {
                 let Some(page) = page.or_missing(&["NoSuchEntity"])? else { break };
                 let users = page.policy_users.iter().flatten();
                 let mut users = users.filter_map(|user| Principal::user(user.user_name()?));
-                if users.any(|user| holder.principal() != Some(&user)) {
+                if users.any(|user| principal != Some(&user)) {
                     return Ok(true);
                 }
                 for role in page.policy_roles.iter().flatten().filter_map(|role| role.role_name()) {
-                    if self.is_for_people(role, holder).await? {
+                    if self.is_for_people(role, principal).await? {
                         return Ok(true);
                     }
                 }
                 let groups = page.policy_groups.iter().flatten();
                 for group in groups.filter_map(|group| Holder::group(group.group_name()?)) {
-                    if group != *holder && self.has_member_beside(&group, holder).await? {
+                    if Some(&group) != holder && self.has_member_beside(&group, principal).await? {
                         return Ok(true);
                     }
                 }
@@ -56,9 +71,13 @@ impl Policies {
     }
 
     /// Whether it is another role than the holder, and one that somebody beside a service may take.
-    async fn is_for_people(&self, name: &str, holder: &Holder) -> Result<bool, CallError> {
+    async fn is_for_people(
+        &self,
+        name: &str,
+        holder: Option<&Principal>,
+    ) -> Result<bool, CallError> {
         let Some(role) = Principal::role(name) else { return Ok(false) };
-        if holder.principal() == Some(&role) || role.is_service_linked() || role.is_own() {
+        if holder == Some(&role) || role.is_service_linked() || role.is_own() {
             return Ok(false);
         }
         let found = self.client.get_role().role_name(name).send().await.during("iam:GetRole");
@@ -70,14 +89,18 @@ impl Policies {
         Ok(admits_people(&trust))
     }
 
-    async fn has_member_beside(&self, group: &Holder, holder: &Holder) -> Result<bool, CallError> {
+    pub(super) async fn has_member_beside(
+        &self,
+        group: &Holder,
+        holder: Option<&Principal>,
+    ) -> Result<bool, CallError> {
         let mut next = None;
         loop {
             let page = self.client.get_group().group_name(group.name()).set_marker(next);
             let page = page.send().await.during("iam:GetGroup").or_missing(&["NoSuchEntity"])?;
             let Some(page) = page else { return Ok(false) };
             let mut members = page.users.iter().filter_map(|user| Principal::user(&user.user_name));
-            if members.any(|member| holder.principal() != Some(&member)) {
+            if members.any(|member| holder != Some(&member)) {
                 return Ok(true);
             }
             next = page.marker.filter(|_| page.is_truncated);

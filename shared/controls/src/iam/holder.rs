@@ -229,6 +229,28 @@ impl Policies {
         Ok(Some(texts))
     }
 
+    /// What one inline policy says. `None`: there is no such role; `Some(None)`: it has no such policy.
+    pub(super) async fn inline_of_role(
+        &self,
+        role: &str,
+        policy: &str,
+    ) -> Result<Option<Option<String>>, CallError> {
+        let names = pages!(
+            self.client.list_role_policies().role_name(role),
+            "iam:ListRolePolicies",
+            policy_names
+        );
+        let Some(names) = names else { return Ok(None) };
+        if !names.iter().any(|name| name == policy) {
+            return Ok(Some(None));
+        }
+        let text = text!(
+            self.client.get_role_policy().role_name(role).policy_name(policy),
+            "iam:GetRolePolicy"
+        );
+        text.map(|text| decoded(&text).map_err(unreadable)).transpose().map(Some)
+    }
+
     /// What a managed policy says now. `None`: there is no such policy any more.
     pub(super) async fn managed(&self, arn: &str) -> Result<Option<String>, CallError> {
         let found = self.client.get_policy().policy_arn(arn).send().await.during("iam:GetPolicy");

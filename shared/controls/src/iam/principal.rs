@@ -94,10 +94,7 @@ impl Principal {
 
     /// A role of Quell's own stack.
     pub(super) fn is_own(&self) -> bool {
-        let stack = var("QUELL_STACK").ok().filter(|stack| !stack.is_empty());
-        let stack = stack.as_deref().unwrap_or("quell");
-        let rest = self.name.strip_prefix(stack);
-        self.kind == Kind::Role && rest.is_some_and(|rest| rest.starts_with('-'))
+        self.kind == Kind::Role && is_of_stack(&self.name)
     }
 
     /// Whether people get in by it when all else fails. The account is not compared: an account has no other's.
@@ -123,6 +120,17 @@ impl Principal {
         };
         Some(format!("{self}: {why}"))
     }
+}
+
+/// Whether the name is one that CloudFormation gives to what is in Quell's own stack.
+pub(super) fn is_of_stack(name: &str) -> bool {
+    name.strip_prefix(&stack()).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// The name of Quell's own stack.
+pub(super) fn stack() -> String {
+    let stack = var("QUELL_STACK").ok().filter(|stack| !stack.is_empty());
+    stack.unwrap_or_else(|| "quell".to_owned())
 }
 
 /// A name as it stands in a link. It may hold `@` and `+`, which mean something there.

@@ -18,16 +18,14 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_iam::Client;
-use quell_engine::{
-    Background, CallError, Clients, Control, Description, Discovered, Listen, Meta, Plan, Progress,
-    Safety, Severity, Signal, Trigger, control::TargetError,
-};
-use serde_json::Value;
-
 use super::{
     access_key::{self, Keys, Switch},
     principal::{self, Principal},
+};
+use aws_sdk_iam::Client;
+use quell_engine::{
+    Background, CallError, Clients, Control, Description, Discovered, Listen, Meta, Plan, Progress,
+    Safety, Severity, Signal, control::TargetError,
 };
 
 /// Days that a rotation takes, and without use after which a key is missed by nobody.
@@ -69,7 +67,7 @@ impl Control for SecondKey {
     }
 
     fn targets(signal: &Signal) -> Result<Vec<Principal>, TargetError> {
-        if !Self::META.hears(signal) || is_roots_own(signal) {
+        if !Self::META.hears(signal) {
             return Ok(Vec::new());
         }
         access_key::user_named(signal, Self::META.id)
@@ -173,20 +171,10 @@ impl Phase {
     }
 }
 
-/// A key that root makes for itself is no user's.
-fn is_roots_own(signal: &Signal) -> bool {
-    let is_root = signal.actor.as_ref().is_some_and(|actor| actor.principal == "root");
-    match &signal.trigger {
-        Trigger::ApiCall { parameters, response, .. } => {
-            is_root && access_key::user_in(parameters, response).is_none_or(Value::is_null)
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use quell_engine::Trigger;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{

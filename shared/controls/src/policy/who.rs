@@ -69,6 +69,15 @@ impl<'a> Policy<'a> {
         Ok(self.without(&judged.iter().collect::<Vec<_>>()))
     }
 
+    /// Of a role's trust policy: cuts out everyone and whose account is not known, wherever no condition keeps them to who is.
+    /// Services and identity providers stay.
+    pub fn without_unknown(&self, known: &Known<'_>) -> Result<Left, Unreadable> {
+        let judged = self.statements.iter();
+        let judged = judged.map(|statement| judge_trust(self.text, statement.text, known));
+        let judged = judged.collect::<Result<Vec<_>, _>>()?;
+        Ok(self.without(&judged.iter().collect::<Vec<_>>()))
+    }
+
     /// Without what was judged to be open, statement by statement.
     fn without(&self, judged: &[&Openness]) -> Left {
         if judged.iter().all(|openness| matches!(openness, Openness::Private)) {
@@ -209,6 +218,35 @@ fn judge_strangers(
             })
         }
         _ => Ok(everyone),
+    }
+}
+
+/// Only an `Allow` counts, and only if no condition keeps it to who is known.
+fn judge_trust(policy: &str, statement: &str, known: &Known<'_>) -> Result<Openness, Unreadable> {
+    let elements = elements(statement)?;
+    if elements.get("Effect").and_then(|effect| text_of(effect)).as_deref() != Some("Allow") {
+        return Ok(Openness::Private);
+    }
+    if let Some(condition) = elements.get("Condition")
+        && admitted(condition, known)? == Admitted::Known
+    {
+        return Ok(Openness::Private);
+    }
+    match elements.get("Principal") {
+        Some(principal) if text_of(principal).is_none() => {
+            principals(policy, principal, |kind, entry| {
+                let name = text_of(entry).ok_or_else(|| unreadable("a principal is not a text"))?;
+                Ok(match account_of_principal(kind, &name) {
+                    Owner::Account(account) => known.accounts.contains(&account),
+                    Owner::Unknown => false,
+                    // Whom a provider lets in, its conditions say.
+                    Owner::Everyone => kind == "Federated",
+                    Owner::Nobody => true,
+                })
+            })
+        }
+        // Everyone, or everyone but a few.
+        _ => Ok(Openness::Public),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_iam::error::ProvideErrorMetadata;
 use serde_json::{Value, json};
 
 use super::{Error, Staged, sample};
@@ -17,7 +18,7 @@ const ADMINISTRATOR_ACCESS: &str = "arn:aws:iam::aws:policy/AdministratorAccess"
 const MIXED: &str = r#"{ "Version": "2012-10-17", "Statement": [
   {"Sid": "Logs", "Effect": "Allow", "Action": ["logs:Get*"], "Resource": "*"},
   {"Sid": "More", "Effect": "Allow", "Action": "iam:*", "Resource": "*"} ] }"#;
-const WHOLE: &str =
+pub(super) const WHOLE: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
 
 pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
@@ -95,13 +96,26 @@ fn of_kind(kind: &str, parameter: &str, name: &str) -> Result<Staged, Error> {
     })
 }
 
-/// Somebody who stays an administrator.
-async fn another(cloud: &Cloud, name: &str) -> Result<(), Error> {
+/// Makes administrators of the members of a group, by AWS's policy and by an inline one.
+pub(super) async fn make_administrators(cloud: &Cloud, group: &str) -> Result<(), Error> {
+    let attach = cloud.iam.attach_group_policy().group_name(group);
+    attach.policy_arn(ADMINISTRATOR_ACCESS).send().await?;
+    let put = cloud.iam.put_group_policy().group_name(group).policy_name("mixed");
+    put.policy_document(MIXED).send().await?;
+    Ok(())
+}
+
+/// Somebody who stays an administrator: the name of the user.
+pub(super) async fn another(cloud: &Cloud, name: &str) -> Result<String, Error> {
     let user = format!("administrator-{name}");
-    cloud.iam.create_user().user_name(&user).send().await?;
+    match cloud.iam.create_user().user_name(&user).send().await {
+        // There was one before.
+        Err(error) if error.code() == Some("EntityAlreadyExists") => return Ok(user),
+        made => made?,
+    };
     let attach = cloud.iam.attach_user_policy().user_name(&user);
     attach.policy_arn(ADMINISTRATOR_ACCESS).send().await?;
-    Ok(())
+    Ok(user)
 }
 
 pub(super) async fn is_violating(cloud: &Cloud, resource: &str) -> Result<bool, Error> {

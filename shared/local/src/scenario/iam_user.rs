@@ -1,4 +1,4 @@
-//! Users with access keys.
+//! Users with access keys or passwords.
 
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,14 @@ pub(super) async fn with_keys(
     }
     cloud.iam.update_user().user_name(user).new_path("/").send().await?;
     Ok(keys)
+}
+
+/// A user who can sign in to the console.
+pub(super) async fn with_password(cloud: &Cloud, user: &str) -> Result<(), Error> {
+    cloud.iam.create_user().user_name(user).send().await?;
+    let password = cloud.iam.create_login_profile().user_name(user);
+    password.password("correct horse battery staple").send().await?;
+    Ok(())
 }
 
 /// Every key of the user, and whether it is active.

@@ -7,7 +7,10 @@
 //!   "nothing else changed". Ids that AWS gives anew (security group rule ids) are left out.
 
 use jiff::Timestamp;
-use quell_engine::ledger::{Baseline, Baselined, Ledger};
+use quell_engine::{
+    ledger::{Baseline, Baselined, Ledger},
+    partition::first_region,
+};
 use serde_json::Value;
 
 use crate::{
@@ -30,8 +33,19 @@ mod ebs_snapshot;
 mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
+mod iam_admin_group;
 mod iam_admin_policy;
+mod iam_console_mfa;
+mod iam_denial;
 mod iam_exposed_key;
+mod iam_identity_provider;
+mod iam_login_profile;
+mod iam_open_trust;
+mod iam_password_policy;
+mod iam_permissions_boundary;
+mod iam_policy_version;
+mod iam_quarantine;
+mod iam_role_sessions;
 mod iam_root_use;
 mod iam_second_key;
 mod iam_stale_key;
@@ -109,8 +123,18 @@ scenarios! {
     "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access,
     "ec2-imdsv2" => ec2_imdsv2,
     "ec2-quarantine" => ec2_quarantine,
+    "iam-admin-group" => iam_admin_group,
     "iam-admin-policy" => iam_admin_policy,
+    "iam-console-mfa" => iam_console_mfa,
     "iam-exposed-key" => iam_exposed_key,
+    "iam-identity-provider" => iam_identity_provider,
+    "iam-login-profile" => iam_login_profile,
+    "iam-open-trust" => iam_open_trust,
+    "iam-password-policy" => iam_password_policy,
+    "iam-permissions-boundary" => iam_permissions_boundary,
+    "iam-policy-version" => iam_policy_version,
+    "iam-quarantine" => iam_quarantine,
+    "iam-role-sessions" => iam_role_sessions,
     "iam-root-use" => iam_root_use,
     "iam-second-key" => iam_second_key,
     "iam-stale-key" => iam_stale_key,
@@ -142,7 +166,9 @@ pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("iam-root-use", "the root user, its key and its second factor"),
     ("iam-second-key", "that a key is old"),
     ("iam-stale-key", "that a key is old"),
+    ("iam-admin-group", "that AWS's `AdministratorAccess` is there"),
     ("iam-admin-policy", "that AWS's `AdministratorAccess` is there"),
+    ("iam-policy-version", "that AWS's `AdministratorAccess` is there"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
     ("s3-encryption", "the answer to GetBucketEncryption"),
     ("s3-foreign-replication", "the answer to GetBucketReplication"),
@@ -156,6 +182,7 @@ pub const SETTINGS: &[&str] = &[
     "ami-block-public-access",
     "ebs-default-encryption",
     "ebs-snapshot-block-public-access",
+    "iam-password-policy",
     "iam-root-use",
     "s3-account-public-access",
 ];
@@ -240,6 +267,7 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
         "s3-encryption" => s3_encryption::baseline(),
         "cloudtrail-event-selectors" => cloudtrail_event_selectors::baseline(),
         "cloudtrail-deleted" => cloudtrail_deleted::baseline(cloud, &staged.resource).await?,
+        "iam-permissions-boundary" => iam_permissions_boundary::baseline(&staged.resource),
         "cloudtrail-weakened" => {
             return cloudtrail_weakened::remember(ledger, &staged.resource).await;
         }
@@ -252,7 +280,10 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
     let seen = "2026-01-01T00:00:00Z".parse()?;
     let baseline = Baseline::default().with(state, seen).unwrap_or_default();
     let Staged { control, resource, .. } = staged;
-    let of = Baselined { control, account: ACCOUNT, region: REGION, resource };
+    // What is in no region is kept in the first.
+    let is_global = control.starts_with("iam-");
+    let region = if is_global { first_region(REGION) } else { REGION };
+    let of = Baselined { control, account: ACCOUNT, region, resource };
     ledger.keep_baseline(&of, &baseline, Timestamp::now()).await?;
     Ok(())
 }
@@ -265,6 +296,21 @@ pub async fn stage_administrative_role(cloud: &Cloud, name: &str) -> Result<Stag
 /// Makes the bad state of `iam-admin-policy` for a group.
 pub async fn stage_administrative_group(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     iam_admin_policy::stage_group(cloud, name).await
+}
+
+/// Makes the bad state of `iam-quarantine` for a role: other calls than for a user.
+pub async fn stage_suspected_role(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    iam_quarantine::stage_role(cloud, name).await
+}
+
+/// Makes the bad state of `iam-permissions-boundary` for a user: other calls than for a role.
+pub async fn stage_unbounded_user(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    iam_permissions_boundary::stage_user(cloud, name).await
+}
+
+/// Has the account no password policy of its own, so that undo has one to delete.
+pub async fn delete_password_policy(cloud: &Cloud) -> Result<(), Error> {
+    iam_password_policy::delete(cloud).await
 }
 
 /// Makes the bad state of `vpc-flow-logs` with a flow log that delivered to a bucket: that takes other rights.

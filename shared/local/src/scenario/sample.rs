@@ -18,7 +18,7 @@ pub(super) fn happening(sample: &str, replaced: &[(&str, &str)]) -> Result<Value
     let envelope = event.as_object_mut().ok_or("the sample is no object")?;
     renew(envelope, &["id"], &["time"]);
     if let Some(Value::Object(detail)) = envelope.get_mut("detail") {
-        renew(detail, &["communicationId", "eventID", "requestID"], &["eventTime"]);
+        renew(detail, &["communicationId", "eventID", "requestID"], &["eventTime", "updatedAt"]);
     }
     Ok(event)
 }
