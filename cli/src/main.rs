@@ -11,6 +11,7 @@ mod demo;
 mod emulate;
 mod exempt;
 mod halt;
+mod incident;
 mod invoke;
 mod operator;
 mod place;
@@ -69,6 +70,9 @@ enum Verb {
     /// Shows one record in full: what was wrong, what happened when, every call, the way back
     #[command(after_help = show::EXAMPLES)]
     Show(show::Show),
+    /// Shows what else the same actor did: what was found of an attack, in its order
+    #[command(after_help = incident::EXAMPLES)]
+    Incident(incident::Incident),
     /// Looks at everything there is: what is wrong, and what would be done about it. Changes nothing, needs no stack
     #[command(after_help = scan::EXAMPLES)]
     Scan(scan::Scan),
@@ -122,6 +126,7 @@ async fn main() -> ExitCode {
         Verb::Continue(resume) => resume.run().await,
         Verb::Records(records) => records.run().await,
         Verb::Show(show) => show.run().await,
+        Verb::Incident(incident) => incident.run().await,
         Verb::Scan(scan) => scan.run().await,
         Verb::Report(report) => report.run().await,
         Verb::Policy(policy) => policy.run().await,

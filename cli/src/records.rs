@@ -141,10 +141,14 @@ pub(crate) fn outcome(record: &Record) -> String {
     }
 }
 
+/// Whether it can be the id of a record.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 20 && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 /// One record, or words about why there is none.
 pub(crate) async fn find(place: &Place, id: &str) -> Result<Record, Error> {
-    let well_formed = id.len() == 20 && id.chars().all(|c| c.is_ascii_hexdigit());
-    if !well_formed {
+    if !is_id(id) {
         return Err(Error::trouble(format!(
             "`{}` is not a record; it has 20 hexadecimal digits, and `quell records` lists them",
             terminal::clean(id)

@@ -13,6 +13,7 @@ pub mod control;
 pub mod error;
 pub mod evaluate;
 pub mod function_url;
+pub mod incident;
 pub mod ledger;
 pub mod listen;
 pub mod log;

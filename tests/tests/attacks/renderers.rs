@@ -128,6 +128,7 @@ fn message(rng: &mut Rng) -> Message {
     let (name, arn, principal, reason, note) = (text(), text(), text(), text(), text());
     let (minus, plus) = (vec![text(), text()], vec![text()]);
     let actor = Actor {
+        key: None,
         principal,
         arn: Some(text()),
         source_ip: Some(text()),

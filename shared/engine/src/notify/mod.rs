@@ -262,6 +262,8 @@ impl Message {
             actor: self.actor.as_ref().map(|actor| Actor {
                 principal: field(&actor.principal),
                 arn: some(&actor.arn),
+                // For linking alone.
+                key: None,
                 source_ip: some(&actor.source_ip),
                 user_agent: some(&actor.user_agent),
                 invoked_by: some(&actor.invoked_by),

@@ -54,6 +54,7 @@ pub(crate) fn message(outcome: Outcome) -> Message {
             finding: None,
         },
         actor: Some(Actor {
+            key: None,
             principal: "user alice".to_owned(),
             arn: Some("arn:aws:iam::123456789012:user/alice".to_owned()),
             source_ip: Some("203.0.113.7".to_owned()),
@@ -183,6 +184,7 @@ pub(crate) fn filled(outcome: Outcome, texts: &[String], lines: usize) -> Messag
     message.event.id = text();
     message.event.finding = Some(Finding { id: text(), product_arn: text() });
     message.actor = Some(Actor {
+        key: None,
         principal: text(),
         arn: Some(text()),
         source_ip: Some(text()),

@@ -1,5 +1,7 @@
 //! Who did it, in words.
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     Actor,
     fields::{Fields, capped},
@@ -17,6 +19,7 @@ pub(super) fn of_record(detail: &Fields<'_>) -> Option<Actor> {
     Some(Actor {
         principal: capped(&principal(&identity), MAX_NAME),
         arn: identity.hint("arn").map(|arn| capped(arn, MAX_ARN)),
+        key: identity.hint("accessKeyId").filter(|id| !id.is_empty()).map(key_digest),
         source_ip: detail.hint("sourceIPAddress").map(|address| capped(address, MAX_NAME)),
         user_agent: detail.hint("userAgent").map(|agent| capped(agent, MAX_NAME)),
         invoked_by: identity.hint("invokedBy").map(|service| capped(service, MAX_NAME)),
@@ -40,7 +43,13 @@ pub(super) fn of_finding(detail: &Fields<'_>) -> Option<Actor> {
         .and_then(|action| action.hint_object("awsApiCallAction"))
         .and_then(|action| action.hint_object("remoteIpDetails"))
         .and_then(|details| details.hint("ipAddressV4").map(|ip| capped(ip, MAX_NAME)));
-    Some(Actor { principal: capped(&principal, MAX_NAME), source_ip, ..Actor::default() })
+    let key = details.hint("accessKeyId").filter(|id| !id.is_empty()).map(key_digest);
+    Some(Actor { principal: capped(&principal, MAX_NAME), key, source_ip, ..Actor::default() })
+}
+
+/// Ten bytes of SHA-256, in hexadecimal digits.
+pub fn key_digest(id: &str) -> String {
+    Sha256::digest(id).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn principal(identity: &Fields<'_>) -> String {

@@ -21,6 +21,7 @@ mod schedule;
 mod securityhub;
 mod sign_in;
 
+pub use actor::key_digest;
 pub use error::EventError;
 pub use event::{Heard, Ignored, ParseOptions, Refused, parse, parse_for};
 pub use reason::{Reason, Refusal};
@@ -151,6 +152,9 @@ pub struct Actor {
     pub principal: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
+    /// What links the calls of one access key, and tells nobody which it is: [`key_digest`] of its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
     /// The tool, by its user agent.
