@@ -111,12 +111,13 @@ def patched(service):
         s3_configurations.apply()
         s3_object_acl.apply()
     if service == "iam":
-        from patches import iam_default_versions, iam_key_ages, iam_managed_policies, iam_root
+        from patches import iam_default_versions, iam_key_ages, iam_managed_policies, iam_root, iam_user_boundaries
 
         iam_default_versions.apply()
         iam_key_ages.apply()
         iam_managed_policies.apply()
         iam_root.apply()
+        iam_user_boundaries.apply()
     if service == "securityhub":
         from patches import securityhub_findings
 

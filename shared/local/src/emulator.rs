@@ -173,6 +173,7 @@ const SCRIPTS: &[(&str, &str)] = &[
         include_str!("../emulator/patches/iam_managed_policies.py"),
     ),
     ("patches/iam_root.py", include_str!("../emulator/patches/iam_root.py")),
+    ("patches/iam_user_boundaries.py", include_str!("../emulator/patches/iam_user_boundaries.py")),
     ("patches/s3_configurations.py", include_str!("../emulator/patches/s3_configurations.py")),
     ("patches/s3_object_acl.py", include_str!("../emulator/patches/s3_object_acl.py")),
     (

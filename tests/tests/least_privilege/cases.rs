@@ -67,6 +67,7 @@ enum OfControl {
     OfRole,
     Quarantined,
     OfGroup,
+    OfOidc,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,8 +150,9 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
         .into();
     }
     use OfControl::{
-        Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfRole, Parked,
-        Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used, Without,
+        Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfOidc, OfRole,
+        Parked, Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
+        Without,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -203,6 +205,7 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("iam-exposed-key", Quarantined, "deactivates every key of a user in AWS's quarantine"),
             ("iam-admin-policy", OfGroup, "is fixed and undone for a group"),
             ("iam-admin-policy", OfRole, "is fixed and undone for a role"),
+            ("iam-identity-provider", OfOidc, "tells of a provider of OpenID Connect"),
             ("iam-permissions-boundary", Kept, "is kept as a sweep sees it"),
             ("iam-permissions-boundary", OfRole, "is fixed and undone for a user"),
             ("iam-password-policy", Without, "is made where there was none, and undone"),
@@ -427,6 +430,10 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             is_right(scene, &staged).await?;
             let report = scene.order_and_hint(&record, Verb::Undo, None).await?;
             check(report["outcome"] == "undone", || format!("not undone: {report}"))
+        }
+        OfControl::OfOidc => {
+            let staged = scenario::stage_oidc_provider(&scene.cloud, &scene.name).await.unwrap();
+            scene.comes_to(&staged, "observed").await.map(drop)
         }
         OfControl::Without => {
             let staged = scene.stage(control).await;

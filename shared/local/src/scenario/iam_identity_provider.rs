@@ -21,6 +21,19 @@ pub(super) async fn stage(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     })
 }
 
+/// The same of OpenID Connect.
+pub(super) async fn stage_oidc(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    const SAMPLE: &str = include_str!("../../../../events/iam-identity-provider/oidc.json");
+    let address = format!("token.{name}.example.com");
+    let create = cloud.iam.create_open_id_connect_provider().url(format!("https://{address}"));
+    create.client_id_list("sts.amazonaws.com").send().await?;
+    Ok(Staged {
+        control: "iam-identity-provider",
+        event: sample::happening(SAMPLE, &[("token.example.com", &address)])?,
+        resource: format!("oidc-provider/{address}"),
+    })
+}
+
 /// Whether it is there.
 pub(super) async fn is_violating(cloud: &Cloud, resource: &str) -> Result<bool, Error> {
     let listed = cloud.iam.list_saml_providers().send().await?;

@@ -168,6 +168,7 @@ pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("iam-stale-key", "that a key is old"),
     ("iam-admin-group", "that AWS's `AdministratorAccess` is there"),
     ("iam-admin-policy", "that AWS's `AdministratorAccess` is there"),
+    ("iam-permissions-boundary", "permissions boundaries of users"),
     ("iam-policy-version", "that AWS's `AdministratorAccess` is there"),
     ("s3-destructive-lifecycle", "the answer to GetBucketLifecycleConfiguration"),
     ("s3-encryption", "the answer to GetBucketEncryption"),
@@ -306,6 +307,11 @@ pub async fn stage_suspected_role(cloud: &Cloud, name: &str) -> Result<Staged, E
 /// Makes the bad state of `iam-permissions-boundary` for a user: other calls than for a role.
 pub async fn stage_unbounded_user(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
     iam_permissions_boundary::stage_user(cloud, name).await
+}
+
+/// Makes what `iam-identity-provider` tells of with OpenID Connect: other calls than with SAML.
+pub async fn stage_oidc_provider(cloud: &Cloud, name: &str) -> Result<Staged, Error> {
+    iam_identity_provider::stage_oidc(cloud, name).await
 }
 
 /// Has the account no password policy of its own, so that undo has one to delete.
