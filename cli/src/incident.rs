@@ -12,12 +12,7 @@ use quell_engine::{
 };
 use serde_json::json;
 
-use crate::{
-    Error,
-    place::Place,
-    records,
-    terminal,
-};
+use crate::{Error, place::Place, records, terminal};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   quell incident 4f2a9c0d1e8b7a635241
@@ -132,7 +127,7 @@ fn actors(records: &[Record]) -> Vec<&Actor> {
 
 fn table(records: &[Record]) {
     let Some((first, last)) = records.first().zip(records.last()) else { return };
-    let lasted = time(last).duration_since(time(first));
+    let lasted = SignedDuration::from_secs(time(last).as_second() - time(first).as_second());
     terminal::line(&format!(
         "{} {} in {lasted:#}, from {:.0}",
         records.len(),
@@ -142,7 +137,8 @@ fn table(records: &[Record]) {
     let rows = records.iter().map(|record| {
         let intent = &record.intent;
         let actor = intent.actor.as_ref();
-        let plain = |value: Option<&String>| value.map(|value| text::plain(value)).unwrap_or_default();
+        let plain =
+            |value: Option<&String>| value.map(|value| text::plain(value)).unwrap_or_default();
         vec![
             format!("{:.0}", time(record)),
             record.id.clone(),

@@ -23,7 +23,8 @@ const KEY: &str = "AKIAQUELLSAMPLE00001";
 fn at(minutes: i64, key: &str, arn: &str, address: &str) -> Record {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let created = Timestamp::now() - 10.hours() + minutes.minutes();
-    let mut record = record("s3-public-acl", &format!("photos-{minutes}"), created, Status::Observed);
+    let mut record =
+        record("s3-public-acl", &format!("photos-{minutes}"), created, Status::Observed);
     record.id = format!("{minutes:020}");
     record.intent.event_time = Some(created);
     record.intent.actor = Some(Actor {

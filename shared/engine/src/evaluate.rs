@@ -603,9 +603,7 @@ impl<'a, C: Control> Run<'a, C> {
             made_again += 1;
             let progress = Progress { record: "", made: &[], deadline: self.engine.deadline };
             for change in &plan.changes {
-                if let Err(error) = self.control.apply(&self.target, change, &progress).await {
-                    return Err(error);
-                }
+                self.control.apply(&self.target, change, &progress).await?;
             }
         }
         let is_right = matches!(&seen, Ok(Some(now)) if self.is_right(now));

@@ -37,8 +37,12 @@ pub fn linked(records: Vec<Record>, is_wanted: impl Fn(&Record) -> bool) -> Vec<
         }
     }
     let mut is_linked: Vec<bool> = records.iter().map(&is_wanted).collect();
-    let mut found: VecDeque<usize> =
-        is_linked.iter().enumerate().filter(|(_, linked)| **linked).map(|(place, _)| place).collect();
+    let mut found: VecDeque<usize> = is_linked
+        .iter()
+        .enumerate()
+        .filter(|(_, linked)| **linked)
+        .map(|(place, _)| place)
+        .collect();
     while let Some(place) = found.pop_front() {
         let record = &records[place];
         for trace in record.intent.actor.iter().flat_map(traces) {
@@ -56,8 +60,12 @@ pub fn linked(records: Vec<Record>, is_wanted: impl Fn(&Record) -> bool) -> Vec<
             });
         }
     }
-    let mut linked: Vec<Record> =
-        records.into_iter().zip(is_linked).filter(|(_, linked)| *linked).map(|(one, _)| one).collect();
+    let mut linked: Vec<Record> = records
+        .into_iter()
+        .zip(is_linked)
+        .filter(|(_, linked)| *linked)
+        .map(|(one, _)| one)
+        .collect();
     linked.sort_by_cached_key(|record| (time(record), record.id.clone()));
     linked
 }

@@ -203,13 +203,7 @@ mod tests {
 
     fn signed_in(principal: &str, mfa: Option<bool>) -> Vec<String> {
         let mut signal = signal(Trigger::SignIn { mfa });
-        signal.actor = Some(Actor {
-            principal: principal.into(),
-            arn: None,
-            source_ip: None,
-            user_agent: None,
-            invoked_by: None,
-        });
+        signal.actor = Some(Actor { principal: principal.into(), ..Actor::default() });
         let found = ConsoleMfa::targets(&signal).unwrap();
         found.iter().map(ToString::to_string).collect()
     }

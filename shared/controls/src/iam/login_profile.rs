@@ -172,13 +172,7 @@ mod tests {
             response: json!(null),
             resources: Vec::new(),
         });
-        signal.actor = Some(Actor {
-            principal: principal.into(),
-            arn: None,
-            source_ip: None,
-            user_agent: None,
-            invoked_by: None,
-        });
+        signal.actor = Some(Actor { principal: principal.into(), ..Actor::default() });
         LoginProfile::targets(&signal).unwrap()
     }
 

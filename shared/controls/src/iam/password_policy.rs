@@ -270,7 +270,7 @@ mod tests {
         let (before, after) = (Wanted(Some(weak)), Wanted(Some(raised)));
         assert_eq!(PasswordPolicy::plan(&before).changes, std::slice::from_ref(&after));
         assert!(PasswordPolicy::plan(&after).is_empty());
-        assert_eq!(PasswordPolicy::revert(&before, &after).changes, [before.clone()]);
+        assert_eq!(PasswordPolicy::revert(&before, &after).changes, std::slice::from_ref(&before));
         let described = PasswordPolicy::describe(&before, &after);
         assert_eq!(described.minus.len(), 2, "{described:?}");
 
