@@ -27,6 +27,7 @@ use quell_engine::{
 };
 use quell_local::{
     Attempt, Function,
+    cloud::ACCOUNT,
     proxy::{Calls, Entry, Fault},
     scenario::{SETTINGS, Staged},
 };
@@ -128,13 +129,16 @@ fn remediations() -> impl Iterator<Item = &'static str> + Clone {
 }
 
 /// What the proxy calls the resource: an object is in a bucket of its own, which is what a call names.
-fn called(staged: &Staged) -> &str {
-    match staged.control {
-        "s3-public-object" => staged.resource.split('/').next().unwrap_or_default(),
+fn called(staged: &Staged) -> String {
+    let resource = staged.resource.as_str();
+    let named = match staged.control {
+        "s3-public-object" => resource.split('/').next().unwrap_or_default(),
+        "iam-policy-version" => return format!("arn:aws:iam::{ACCOUNT}:{resource}"),
         // `user/alice`: the call names her alone.
-        id if id.starts_with("iam-") => staged.resource.rsplit('/').next().unwrap_or_default(),
-        _ => &staged.resource,
-    }
+        id if id.starts_with("iam-") => resource.rsplit('/').next().unwrap_or_default(),
+        _ => resource,
+    };
+    named.to_owned()
 }
 
 /// Whether two states of a control are the same to a person: one of them was told what only Quell knows.
@@ -183,7 +187,7 @@ async fn clean(at_once: &Arc<Semaphore>) -> BTreeMap<&'static str, Clean> {
         let id = Some(attempt.request_id.as_str());
         let found = Clean {
             calls: world.scene.proxy.count(|call| call.request_id.as_deref() == id),
-            effects: world.scene.effects(called(staged)).len(),
+            effects: world.scene.effects(&called(staged)).len(),
             changes: record.intent.plan.len(),
             snapshots: world.scene.snapshots_of(&record).await,
         };
@@ -467,7 +471,7 @@ impl World {
 
             // The way back was stored before anything was changed, and is the way back.
             assert!(is_same(staged.control, &record.intent.before, before), "{name}: {record:#?}");
-            let effects = effects.get(called(staged)).map_or(&[][..], Vec::as_slice);
+            let effects = effects.get(called(staged).as_str()).map_or(&[][..], Vec::as_slice);
             let first = effects.first().unwrap_or_else(|| panic!("{name} was changed"));
             let is_before = |call: &&&Entry| {
                 call.index < first.index
