@@ -388,6 +388,8 @@ fn is_write(request: &HttpRequest) -> bool {
     let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
     match action {
         Some(action) => !is_read(action),
+        // GuardDuty makes and updates by POST.
+        None if signed_for(request) == "guardduty" => request.method() != "GET",
         None => request.method() == "PUT" || request.method() == "DELETE",
     }
 }

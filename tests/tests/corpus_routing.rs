@@ -134,6 +134,11 @@ fn called_for(row: &Row, event: &Value) -> Option<(&'static [&'static str], BTre
         ("cloudtrail-api", "cloudtrail", "PutEventSelectors") => {
             Some((&["cloudtrail-event-selectors"], trail(event, "trailName")?))
         }
+        (
+            "cloudtrail-api",
+            "config",
+            "DeleteConfigurationRecorder" | "DeleteDeliveryChannel" | "StopConfigurationRecorder",
+        ) => Some((&["config-recorder"], one(event["account"].as_str()?)?)),
         ("cloudtrail-api", "ec2", "AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => {
             Some((CALLED, one(word(label, "sg-")?)?))
         }

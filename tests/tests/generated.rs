@@ -100,6 +100,8 @@ const PEERS: &[(&str, &str)] = &[
     ("cloudtrail-weakened", "CB, FP, PA, SV, CN, SSM, ASR"),
     ("cloudtrail-event-selectors", ""),
     ("cloudtrail-deleted", "CB, PA, PR, SSM, ASR"),
+    ("config-recorder", "CB, CC, SSM, ASR"),
+    ("guardduty-detector", "CC, PA, PR, SSM, ASR"),
     ("iam-admin-policy", "CB, FP, SV, SSM"),
     ("iam-admin-group", "CB"),
     ("iam-console-mfa", "SV, CB, SA"),

@@ -28,6 +28,8 @@ macro_rules! laws {
             #[tokio::test] async fn cloudtrail_weakened() { super::$law("cloudtrail-weakened").await }
             #[tokio::test] async fn cloudtrail_event_selectors() { super::$law("cloudtrail-event-selectors").await }
             #[tokio::test] async fn cloudtrail_deleted() { super::$law("cloudtrail-deleted").await }
+            #[tokio::test] async fn config_recorder() { super::$law("config-recorder").await }
+            #[tokio::test] async fn guardduty_detector() { super::$law("guardduty-detector").await }
             #[tokio::test] async fn quell_rule_disabled() { super::$law("quell-rule-disabled").await }
             #[tokio::test] async fn vpc_subnet_public_ip() { super::$law("vpc-subnet-public-ip").await }
             #[tokio::test] async fn vpc_nacl_open_ingress() { super::$law("vpc-nacl-open-ingress").await }

@@ -7,10 +7,14 @@ use quell_engine::{Control, Meta};
 pub mod ami;
 #[cfg(feature = "cloudtrail")]
 pub mod cloudtrail;
+#[cfg(feature = "config")]
+pub mod config;
 #[cfg(feature = "ebs")]
 pub mod ebs;
 #[cfg(feature = "ec2")]
 pub mod ec2;
+#[cfg(feature = "guardduty")]
+pub mod guardduty;
 #[cfg(feature = "iam")]
 pub mod iam;
 #[cfg(any(feature = "iam", feature = "s3"))]
@@ -24,6 +28,8 @@ pub mod sg;
 #[cfg(feature = "vpc")]
 pub mod vpc;
 
+#[cfg(any(feature = "config", feature = "guardduty", feature = "s3"))]
+mod account;
 #[cfg(feature = "sg")]
 mod cidr;
 mod partition;
@@ -48,6 +54,8 @@ pub static REGISTRY: &[&Meta] = &[
     &cloudtrail::weakened::Weakened::META,
     &cloudtrail::event_selectors::EventSelectors::META,
     &cloudtrail::deleted::Deleted::META,
+    &config::recorder::Recorder::META,
+    &guardduty::detector::Detector::META,
     &quell::rule_disabled::RuleDisabled::META,
     &quell::tampered::Tampered::META,
     &vpc::subnet_public_ip::SubnetPublicIp::META,
@@ -98,6 +106,8 @@ pub type All = (
     cloudtrail::weakened::Weakened,
     cloudtrail::event_selectors::EventSelectors,
     cloudtrail::deleted::Deleted,
+    config::recorder::Recorder,
+    guardduty::detector::Detector,
     quell::rule_disabled::RuleDisabled,
     quell::tampered::Tampered,
     vpc::subnet_public_ip::SubnetPublicIp,
@@ -157,6 +167,8 @@ macro_rules! with_control {
             $crate::cloudtrail::weakened::Weakened,
             $crate::cloudtrail::event_selectors::EventSelectors,
             $crate::cloudtrail::deleted::Deleted,
+            $crate::config::recorder::Recorder,
+            $crate::guardduty::detector::Detector,
             $crate::quell::rule_disabled::RuleDisabled,
             $crate::quell::tampered::Tampered,
             $crate::vpc::subnet_public_ip::SubnetPublicIp,

@@ -105,6 +105,10 @@ def patched(service):
         from patches import cloudwatch_cbor
 
         cloudwatch_cbor.apply()
+    if service == "guardduty":
+        from patches import guardduty_detectors
+
+        guardduty_detectors.apply()
     if service == "s3":
         from patches import s3_configurations, s3_object_acl
 

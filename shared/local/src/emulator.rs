@@ -163,6 +163,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("patches/ec2_quotas.py", include_str!("../emulator/patches/ec2_quotas.py")),
     ("patches/ec2_rules.py", include_str!("../emulator/patches/ec2_rules.py")),
     ("patches/ec2_sharing.py", include_str!("../emulator/patches/ec2_sharing.py")),
+    ("patches/guardduty_detectors.py", include_str!("../emulator/patches/guardduty_detectors.py")),
     (
         "patches/iam_default_versions.py",
         include_str!("../emulator/patches/iam_default_versions.py"),

@@ -47,6 +47,7 @@ enum Play {
 #[derive(Clone, Copy, Debug)]
 enum OfControl {
     Fixed,
+    Suspended,
     Observed,
     Undone,
     Approved,
@@ -151,8 +152,8 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
     }
     use OfControl::{
         Approved, Counted, Emptied, Exempt, Fixed, Gone, Kept, Observed, OfGroup, OfOidc, OfRole,
-        Parked, Quarantined, Recovered, Routed, Samples, Swept, Tagged, ToBucket, Undone, Used,
-        Without,
+        Parked, Quarantined, Recovered, Routed, Samples, Suspended, Swept, Tagged, ToBucket,
+        Undone, Used, Without,
     };
     let mut cases = Vec::new();
     let mut swept = REGISTRY.iter().filter(|meta| !meta.discovers.is_empty());
@@ -200,6 +201,9 @@ pub(crate) fn of(function: &str) -> Vec<Case> {
             ("cloudtrail-event-selectors", Kept, "is kept as a sweep sees it"),
             ("cloudtrail-deleted", Kept, "is kept as a sweep sees it"),
             ("cloudtrail-weakened", Kept, "is kept as a sweep sees it"),
+            ("config-recorder", Kept, "is kept as a sweep sees it"),
+            ("guardduty-detector", Kept, "is kept as a sweep sees it"),
+            ("guardduty-detector", Suspended, "enables what was suspended"),
             ("ebs-snapshot-block-public-access", Kept, "is kept as a sweep sees it"),
             ("ec2-imdsv2", Counted, "says how often IMDSv1 was used"),
             ("iam-exposed-key", Quarantined, "deactivates every key of a user in AWS's quarantine"),
@@ -384,6 +388,11 @@ async fn of_control(scene: &Scene, control: &'static str, play: OfControl) -> Re
             let staged = scene.stage(control).await;
             scene.comes_to(&staged, "fixed").await?;
             swept(scene, control).await
+        }
+        OfControl::Suspended => {
+            let staged = scenario::stage_suspended_detector(&scene.cloud).await.unwrap();
+            scene.comes_to(&staged, "fixed").await?;
+            is_right(scene, &staged).await
         }
         OfControl::ToBucket => {
             let staged = scenario::stage_flow_log_to_bucket(&scene.cloud, &scene.name).await;
@@ -859,6 +868,8 @@ fn where_tagged(control: &str) -> Policy {
 fn service(control: &str) -> &'static str {
     match control.split('-').next() {
         Some("cloudtrail") => "CloudTrail",
+        Some("config") => "Config Service",
+        Some("guardduty") => "GuardDuty",
         Some("iam") => "IAM",
         Some("quell") => "EventBridge",
         Some("s3") if control == "s3-account-public-access" => "S3 Control",

@@ -32,6 +32,8 @@ macro_rules! at_every_call {
             #[tokio::test] async fn cloudtrail_weakened() { at_every_call("cloudtrail-weakened", &$faults).await }
             #[tokio::test] async fn cloudtrail_event_selectors() { at_every_call("cloudtrail-event-selectors", &$faults).await }
             #[tokio::test] async fn cloudtrail_deleted() { at_every_call("cloudtrail-deleted", &$faults).await }
+            #[tokio::test] async fn config_recorder() { at_every_call("config-recorder", &$faults).await }
+            #[tokio::test] async fn guardduty_detector() { at_every_call("guardduty-detector", &$faults).await }
             #[tokio::test] async fn iam_exposed_key() { at_every_call("iam-exposed-key", &$faults).await }
             #[tokio::test] async fn iam_second_key() { at_every_call("iam-second-key", &$faults).await }
             #[tokio::test] async fn iam_stale_key() { at_every_call("iam-stale-key", &$faults).await }

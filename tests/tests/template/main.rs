@@ -540,7 +540,7 @@ const LINTS: &[(Lint, &[Fault])] = &[
                 "HeartbeatKey: the guardrails do not know it",
             ),
             (
-                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/3/Fn::If/1/Resource/Fn::Sub",
+                "/Resources/AuditTrailRole/Properties/Policies/0/PolicyDocument/Statement/5/Fn::If/1/Resource/Fn::Sub",
                 r#""arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*""#,
                 "AuditTrailRole: may enable rules that are not Quell's",
             ),

@@ -186,7 +186,8 @@ const ATTACHING: &[&str] = &[
 ];
 
 /// The services that roles may be passed to: each does nothing with one but deliver what it records.
-const PASSED_TO: &[&str] = &["cloudtrail.amazonaws.com", "vpc-flow-logs.amazonaws.com"];
+const PASSED_TO: &[&str] =
+    &["cloudtrail.amazonaws.com", "config.amazonaws.com", "vpc-flow-logs.amazonaws.com"];
 
 /// Roles that may make changes whose content IAM cannot bind (`PutRolePolicy`, `UpdateAssumeRolePolicy`,
 /// `SetDefaultPolicyVersion`, …), each in a function of its own.

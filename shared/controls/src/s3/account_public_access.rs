@@ -20,27 +20,24 @@
 //! ## Undo
 //! Sets the switches exactly as they were, including "never configured".
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
 
 use aws_sdk_s3control::types::PublicAccessBlockConfiguration;
 use quell_engine::{
     CallError, Clients, Control, Description, Discovered, During, Effect, Listen, Meta, Plan,
-    Progress, Safety, Severity, Signal, Trigger, control::TargetError,
+    Progress, Safety, Severity, Signal, control::TargetError,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
     block_public_access::{ALL_ON, Block},
     client::S3,
 };
-use crate::partition;
+use crate::account::Account;
 
-pub struct AccountPublicAccess(S3);
-
-/// Twelve digits.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Account(String);
+pub struct AccountPublicAccess {
+    s3: S3,
+    account: Account,
+}
 
 impl Control for AccountPublicAccess {
     const META: Meta = Meta {
@@ -91,34 +88,22 @@ impl Control for AccountPublicAccess {
     type Change = Block;
 
     fn connect(aws: &Clients) -> Self {
-        Self(S3::new(aws))
+        Self { s3: S3::new(aws), account: Account::own(aws) }
     }
 
-    /// The account of the signal: what else it names must be the same.
     fn targets(signal: &Signal) -> Result<Vec<Account>, TargetError> {
         if !Self::META.hears(signal) {
             return Ok(Vec::new());
         }
-        let (field, named) = match &signal.trigger {
-            Trigger::ConfigCompliance { resource, .. } => ("resourceId", resource),
-            Trigger::SecurityHub { resource, .. } => ("Resources.Id", resource),
-            Trigger::Manual { resource, .. } => ("resource", resource),
-            _ => ("account", &signal.account),
-        };
-        let refuse = |reason: String| TargetError { control: Self::META.id, field, reason };
-        let account: Account = named.parse().map_err(|why: BadAccount| refuse(why.to_string()))?;
-        if account.0 != signal.account {
-            return Err(refuse("it is another account than that of the event".to_owned()));
-        }
-        Ok(vec![account])
+        Account::of(signal, Self::META.id)
     }
 
     async fn discover(&self, _: Option<&str>) -> Result<Discovered<Account>, CallError> {
-        Ok(Discovered { targets: vec![Account(self.0.account.clone())], next: None })
+        Ok(Discovered { targets: vec![self.account.clone()], next: None })
     }
 
     async fn assess(&self, _: &Account) -> Result<Option<Block>, CallError> {
-        Ok(Some(Block { switches: self.0.account_block().await? }))
+        Ok(Some(Block { switches: self.s3.account_block().await? }))
     }
 
     /// Tags of accounts are the organisation's.
@@ -132,11 +117,11 @@ impl Control for AccountPublicAccess {
 
     async fn apply(
         &self,
-        Account(account): &Account,
+        account: &Account,
         wanted: &Block,
         _: &Progress<'_>,
     ) -> Result<Option<String>, CallError> {
-        let control = &self.0.control;
+        let control = &self.s3.control;
         let made = match wanted.switches {
             Some(switches) => {
                 let block = PublicAccessBlockConfiguration::builder()
@@ -144,12 +129,12 @@ impl Control for AccountPublicAccess {
                     .ignore_public_acls(switches.ignore_public_acls)
                     .block_public_policy(switches.block_public_policy)
                     .restrict_public_buckets(switches.restrict_public_buckets);
-                let put = control.put_public_access_block().account_id(account);
+                let put = control.put_public_access_block().account_id(account.as_str());
                 let put = put.public_access_block_configuration(block.build());
                 put.send().await.map(drop).during(WRITE)
             }
             None => {
-                let delete = control.delete_public_access_block().account_id(account);
+                let delete = control.delete_public_access_block().account_id(account.as_str());
                 delete.send().await.map(drop).during(WRITE)
             }
         };
@@ -179,8 +164,8 @@ impl Control for AccountPublicAccess {
         format!("https://{host}/s3/settings?region={region}")
     }
 
-    fn arn(Account(account): &Account, _: &str, region: &str) -> String {
-        format!("arn:{}:iam::{account}:root", partition::of(region))
+    fn arn(account: &Account, _: &str, region: &str) -> String {
+        account.arn(region)
     }
 }
 
@@ -200,45 +185,9 @@ fn refusal(mut error: CallError) -> CallError {
     error
 }
 
-/// From twelve digits, or from Security Hub's `AWS::::Account:123456789012`.
-impl FromStr for Account {
-    type Err = BadAccount;
-
-    fn from_str(text: &str) -> Result<Self, BadAccount> {
-        let id = text.strip_prefix("AWS::::Account:").unwrap_or(text);
-        let is_account = id.len() == 12 && id.bytes().all(|c| c.is_ascii_digit());
-        if is_account { Ok(Self(id.to_owned())) } else { Err(BadAccount) }
-    }
-}
-
-/// Why a text is not the id of an account. Does not repeat the text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the id of an account has twelve digits")]
-pub struct BadAccount;
-
-impl TryFrom<String> for Account {
-    type Error = BadAccount;
-
-    fn try_from(text: String) -> Result<Self, BadAccount> {
-        text.parse()
-    }
-}
-
-impl From<Account> for String {
-    fn from(account: Account) -> Self {
-        account.0
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use quell_engine::CallErrorKind;
+    use quell_engine::{CallErrorKind, Trigger};
     use serde_json::json;
 
     use super::*;
@@ -310,15 +259,6 @@ mod tests {
         }
         let bucket = call("PutBucketPublicAccessBlock");
         assert_eq!(AccountPublicAccess::targets(&signal(bucket)), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn accounts_are_read_strictly() {
-        for bad in
-            ["", "12345678901", "1234567890123", "12345678901a", "AWS::::Account:", "१२३४५६७८९०१२"]
-        {
-            assert_eq!(bad.parse::<Account>(), Err(BadAccount), "{bad}");
-        }
     }
 
     #[test]

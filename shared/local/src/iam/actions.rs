@@ -130,6 +130,8 @@ const USERS_GROUP: &str = "arn:{partition}:iam::{account}:group/{}";
 /// The request names a key, and IAM looks at its user.
 const SOME_USER: &str = "arn:{partition}:iam::{account}:user/*";
 const TRAIL: &str = "arn:{partition}:cloudtrail:{region}:{account}:trail/{}";
+const RECORDER: &str = "arn:{partition}:config:{region}:{account}:configuration-recorder/*";
+const DETECTOR: &str = "arn:{partition}:guardduty:{region}:{account}:detector/{}";
 const HUB: &str = "arn:{partition}:securityhub:{region}:{account}:hub/{}";
 /// The parameter is an ARN.
 const ARN: &str = "{}";
@@ -159,6 +161,61 @@ const OPERATIONS: &[Operation] = {
     const IN_BUCKET: &[On] = &[Each(BUCKET, "Bucket")];
     const ALL: &[On] = &[Everything];
     &[
+        // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsconfig.html
+        // A recorder's ARN ends with an id that no request names.
+        of(
+            "Config Service",
+            "DescribeConfigurationRecorders",
+            &[("config:DescribeConfigurationRecorders", &[Any(RECORDER)])],
+        ),
+        of(
+            "Config Service",
+            "DescribeConfigurationRecorderStatus",
+            &[("config:DescribeConfigurationRecorderStatus", &[Any(RECORDER)])],
+        ),
+        of(
+            "Config Service",
+            "DescribeDeliveryChannels",
+            &[("config:DescribeDeliveryChannels", ALL)],
+        ),
+        of(
+            "Config Service",
+            "PutConfigurationRecorder",
+            &[
+                ("config:PutConfigurationRecorder", &[Any(RECORDER)]),
+                (
+                    "iam:PassRole",
+                    &[Passed("ConfigurationRecorder.roleARN", "config.amazonaws.com")],
+                ),
+            ],
+        ),
+        of("Config Service", "PutDeliveryChannel", &[("config:PutDeliveryChannel", ALL)]),
+        of(
+            "Config Service",
+            "StartConfigurationRecorder",
+            &[("config:StartConfigurationRecorder", &[Any(RECORDER)])],
+        ),
+        // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonguardduty.html
+        of(
+            "GuardDuty",
+            "CreateDetector",
+            &[
+                ("guardduty:CreateDetector", ALL),
+                ("guardduty:TagResource", &[If(DETECTOR, "tags.team")]),
+            ],
+        ),
+        of("GuardDuty", "GetAdministratorAccount", &[("guardduty:GetAdministratorAccount", ALL)]),
+        of(
+            "GuardDuty",
+            "GetDetector",
+            &[("guardduty:GetDetector", &[Each(DETECTOR, "DetectorId")])],
+        ),
+        of("GuardDuty", "ListDetectors", &[("guardduty:ListDetectors", ALL)]),
+        of(
+            "GuardDuty",
+            "UpdateDetector",
+            &[("guardduty:UpdateDetector", &[Each(DETECTOR, "DetectorId")])],
+        ),
         // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html
         of(
             "CloudTrail",
@@ -633,7 +690,7 @@ pub fn facts(action: &str) -> Option<&'static Facts> {
 }
 
 /// By the prefix of the actions.
-pub const PAGES: [(&str, &str); 15] = [
+pub const PAGES: [(&str, &str); 17] = [
     (
         "cloudtrail",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html",
@@ -641,6 +698,10 @@ pub const PAGES: [(&str, &str); 15] = [
     (
         "cloudwatch",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html",
+    ),
+    (
+        "config",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsconfig.html",
     ),
     (
         "dynamodb",
@@ -653,6 +714,10 @@ pub const PAGES: [(&str, &str); 15] = [
     (
         "events",
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html",
+    ),
+    (
+        "guardduty",
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonguardduty.html",
     ),
     (
         "iam",
@@ -711,6 +776,12 @@ const FACTS: &[Facts] = {
         of("cloudtrail:StartLogging", Write, true),
         of("cloudtrail:UpdateTrail", Write, true),
         of("cloudwatch:GetMetricStatistics", Read, false),
+        of("config:DescribeConfigurationRecorderStatus", Read, true),
+        of("config:DescribeConfigurationRecorders", Read, true),
+        of("config:DescribeDeliveryChannels", Read, false),
+        of("config:PutConfigurationRecorder", Write, true),
+        of("config:PutDeliveryChannel", Write, false),
+        of("config:StartConfigurationRecorder", Write, true),
         of("dynamodb:BatchGetItem", Read, true),
         of("dynamodb:BatchWriteItem", Write, true),
         of("dynamodb:ConditionCheckItem", Read, true),
@@ -792,6 +863,12 @@ const FACTS: &[Facts] = {
         of("iam:PutUserPermissionsBoundary", PermissionsManagement, true),
         of("iam:DeleteUserPermissionsBoundary", PermissionsManagement, true),
         of("iam:ListRoles", List, false),
+        of("guardduty:CreateDetector", Write, false),
+        of("guardduty:GetAdministratorAccount", Read, false),
+        of("guardduty:GetDetector", Read, true),
+        of("guardduty:ListDetectors", List, false),
+        of("guardduty:TagResource", Tagging, true),
+        of("guardduty:UpdateDetector", Write, true),
         of("iam:AddUserToGroup", Write, true),
         of("iam:RemoveUserFromGroup", Write, true),
         of("iam:ListGroupsForUser", List, true),

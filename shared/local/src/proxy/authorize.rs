@@ -81,7 +81,7 @@ fn scope(parts: &Parts) -> Option<[&str; 2]> {
 fn request(named: &Named, region: &str, body: &Bytes) -> Request {
     let one = |name: &str| {
         let resource = named.resources.first();
-        resource.map(|resource| (name.to_owned(), resource.clone())).into_iter().collect()
+        resource.map(|resource| (name.to_owned(), resource.clone())).into_iter().collect::<Vec<_>>()
     };
     let (parameters, items) = match named.protocol {
         Protocol::Ec2 | Protocol::Query => {
@@ -91,6 +91,12 @@ fn request(named: &Named, region: &str, body: &Bytes) -> Request {
         Protocol::RestJson if named.service == "SecurityHub" => {
             let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
             (texts(&json), Vec::new())
+        }
+        Protocol::RestJson if named.service == "GuardDuty" => {
+            let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+            let mut parameters = texts(&json);
+            parameters.extend(one("DetectorId"));
+            (parameters, Vec::new())
         }
         Protocol::RestJson => (one("FunctionName"), Vec::new()),
         Protocol::S3Control | Protocol::Cbor => (Vec::new(), Vec::new()),

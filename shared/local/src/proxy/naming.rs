@@ -26,7 +26,7 @@ pub(super) struct Named {
 /// How errors are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
-    /// AWS JSON: CloudTrail, DynamoDB, EventBridge, Secrets Manager, SQS.
+    /// AWS JSON: CloudTrail, Config, DynamoDB, EventBridge, Secrets Manager, SQS.
     Json,
     /// Smithy RPC v2 CBOR: CloudWatch.
     Cbor,
@@ -35,7 +35,7 @@ pub(super) enum Protocol {
     Query,
     S3,
     S3Control,
-    /// REST with JSON: Lambda, Security Hub.
+    /// REST with JSON: GuardDuty, Lambda, Security Hub.
     RestJson,
 }
 
@@ -67,6 +67,9 @@ impl Named {
         }
         if let Some(rest) = path.strip_prefix("/2015-03-31/functions/") {
             return lambda(&parts.method, rest);
+        }
+        if scope == Some("GuardDuty") {
+            return guardduty(&parts.method, path);
         }
         if scope == Some("SecurityHub") {
             return security_hub(&parts.method, path, body);
@@ -118,9 +121,11 @@ fn signed_for(authorization: &str) -> Option<&str> {
 fn service_name(signed_for: &str) -> &str {
     match signed_for {
         "cloudtrail" => "CloudTrail",
+        "config" => "Config Service",
         "dynamodb" => "DynamoDB",
         "ec2" => "EC2",
         "events" => "EventBridge",
+        "guardduty" => "GuardDuty",
         "iam" => "IAM",
         "lambda" => "Lambda",
         "monitoring" => "CloudWatch",
@@ -204,6 +209,23 @@ fn lambda(method: &Method, rest: &str) -> Named {
     let function = percent_encoding::percent_decode_str(function).decode_utf8_lossy().into_owned();
     Named::new(Protocol::RestJson, "Lambda", operation)
         .about((!function.is_empty()).then_some(function))
+}
+
+fn guardduty(method: &Method, path: &str) -> Named {
+    let mut parts = path.trim_matches('/').split('/');
+    let (kind, detector, of_detector) = (parts.next(), parts.next(), parts.next());
+    let operation = match (method.as_str(), kind, detector, of_detector, parts.next()) {
+        ("GET", Some("detector"), None, None, None) => "ListDetectors",
+        ("POST", Some("detector"), None, None, None) => "CreateDetector",
+        ("GET", Some("detector"), Some(_), None, None) => "GetDetector",
+        ("POST", Some("detector"), Some(_), None, None) => "UpdateDetector",
+        ("DELETE", Some("detector"), Some(_), None, None) => "DeleteDetector",
+        ("GET", Some("detector"), Some(_), Some("administrator"), None) => {
+            "GetAdministratorAccount"
+        }
+        _ => &format!("Unknown {method} {path}"),
+    };
+    Named::new(Protocol::RestJson, "GuardDuty", operation).about(detector.map(str::to_owned))
 }
 
 /// It is about the findings that it names.

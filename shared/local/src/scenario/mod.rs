@@ -26,6 +26,7 @@ mod cloudtrail_deleted;
 mod cloudtrail_event_selectors;
 mod cloudtrail_logging;
 mod cloudtrail_weakened;
+mod config_recorder;
 mod ebs_default_encryption;
 mod ebs_public_snapshot;
 mod ebs_shared_snapshot;
@@ -33,6 +34,7 @@ mod ebs_snapshot;
 mod ebs_snapshot_block_public_access;
 mod ec2_imdsv2;
 mod ec2_quarantine;
+mod guardduty_detector;
 mod iam_admin_group;
 mod iam_admin_policy;
 mod iam_console_mfa;
@@ -117,12 +119,14 @@ scenarios! {
     "cloudtrail-event-selectors" => cloudtrail_event_selectors,
     "cloudtrail-logging" => cloudtrail_logging,
     "cloudtrail-weakened" => cloudtrail_weakened,
+    "config-recorder" => config_recorder,
     "ebs-default-encryption" => ebs_default_encryption,
     "ebs-public-snapshot" => ebs_public_snapshot,
     "ebs-shared-snapshot" => ebs_shared_snapshot,
     "ebs-snapshot-block-public-access" => ebs_snapshot_block_public_access,
     "ec2-imdsv2" => ec2_imdsv2,
     "ec2-quarantine" => ec2_quarantine,
+    "guardduty-detector" => guardduty_detector,
     "iam-admin-group" => iam_admin_group,
     "iam-admin-policy" => iam_admin_policy,
     "iam-console-mfa" => iam_console_mfa,
@@ -162,6 +166,10 @@ scenarios! {
 pub const OWN_EMULATION: &[(&str, &str)] = &[
     ("ami-block-public-access", "block public access for images, all of it"),
     ("cloudtrail-deleted", "that CreateTrail refuses what is there"),
+    (
+        "guardduty-detector",
+        "that there is one detector, and that CreateDetector heeds its client token",
+    ),
     ("ebs-snapshot-block-public-access", "block public access for snapshots, all of it"),
     ("iam-root-use", "the root user, its key and its second factor"),
     ("iam-second-key", "that a key is old"),
@@ -181,8 +189,10 @@ pub const OWN_EMULATION: &[(&str, &str)] = &[
 /// Controls whose resource is a setting of the account, of which there is one, or one in each region.
 pub const SETTINGS: &[&str] = &[
     "ami-block-public-access",
+    "config-recorder",
     "ebs-default-encryption",
     "ebs-snapshot-block-public-access",
+    "guardduty-detector",
     "iam-password-policy",
     "iam-root-use",
     "s3-account-public-access",
@@ -261,6 +271,11 @@ pub async fn stage_too_large(cloud: &Cloud, name: &str) -> Result<Staged, Error>
     Ok(staged)
 }
 
+/// Makes a detector of GuardDuty, and suspends it.
+pub async fn stage_suspended_detector(cloud: &Cloud) -> Result<Staged, Error> {
+    guardduty_detector::stage_suspended(cloud).await
+}
+
 /// Has the ledger know what a sweep would have seen before the bad state was made, where a fix needs it.
 pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result<(), Error> {
     let state = match staged.control {
@@ -268,6 +283,8 @@ pub async fn remember(cloud: &Cloud, ledger: &Ledger, staged: &Staged) -> Result
         "s3-encryption" => s3_encryption::baseline(),
         "cloudtrail-event-selectors" => cloudtrail_event_selectors::baseline(),
         "cloudtrail-deleted" => cloudtrail_deleted::baseline(cloud, &staged.resource).await?,
+        "config-recorder" => config_recorder::baseline(),
+        "guardduty-detector" => guardduty_detector::baseline(),
         "iam-permissions-boundary" => iam_permissions_boundary::baseline(&staged.resource),
         "cloudtrail-weakened" => {
             return cloudtrail_weakened::remember(ledger, &staged.resource).await;

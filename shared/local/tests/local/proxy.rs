@@ -37,12 +37,14 @@ const CONTROLS: &[&str] = &[
     "cloudtrail-event-selectors",
     "cloudtrail-logging",
     "cloudtrail-weakened",
+    "config-recorder",
     "ebs-default-encryption",
     "ebs-public-snapshot",
     "ebs-shared-snapshot",
     "ebs-snapshot-block-public-access",
     "ec2-imdsv2",
     "ec2-quarantine",
+    "guardduty-detector",
     "iam-admin-policy",
     "iam-admin-group",
     "iam-console-mfa",
@@ -102,8 +104,19 @@ async fn calls_are_named_as_the_sdk_names_them() {
     sent.sort();
     assert_eq!(logged, sent);
     let services: BTreeSet<_> = sent.iter().map(|(service, _)| service.as_str()).collect();
-    let all =
-        ["CloudTrail", "DynamoDB", "EC2", "EventBridge", "IAM", "S3", "S3 Control", "SNS", "SQS"];
+    let all = [
+        "CloudTrail",
+        "Config Service",
+        "DynamoDB",
+        "EC2",
+        "EventBridge",
+        "GuardDuty",
+        "IAM",
+        "S3",
+        "S3 Control",
+        "SNS",
+        "SQS",
+    ];
     assert_eq!(services, BTreeSet::from(all));
 }
 
@@ -751,9 +764,11 @@ impl Sent {
         }
         Cloud {
             cloudtrail: noted!(cloudtrail, aws_sdk_cloudtrail),
+            config: noted!(config, aws_sdk_config),
             dynamodb: noted!(dynamodb, aws_sdk_dynamodb),
             ec2: noted!(ec2, aws_sdk_ec2),
             events: noted!(events, aws_sdk_eventbridge),
+            guardduty: noted!(guardduty, aws_sdk_guardduty),
             iam: noted!(iam, aws_sdk_iam),
             s3: noted!(s3, aws_sdk_s3),
             s3control: noted!(s3control, aws_sdk_s3control),

@@ -1,0 +1,3 @@
+//! Controls for AWS Config.
+
+pub mod recorder;

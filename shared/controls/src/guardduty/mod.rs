@@ -1,0 +1,3 @@
+//! Controls for GuardDuty.
+
+pub mod detector;
