@@ -18,8 +18,9 @@
 //! which stays when a detector is deleted; where somebody deleted it too, no detector is made and people are told.
 //!
 //! ## Undo
-//! There is none: Quell holds no right to suspend or delete a detector, so that nobody who gets hold of its credentials
-//! can. Do it yourself.
+//! There is none, and Quell holds no right to delete a detector. AWS has one right for enabling and suspending
+//! (`guardduty:UpdateDetector`): Quell never suspends one, but whoever gets hold of its credentials could. Suspend or delete
+//! it yourself.
 
 use std::collections::BTreeMap;
 
